@@ -1,0 +1,1 @@
+[inputs: ["{mix,.formatter}.exs", "{mix,config,lib,test,bench,examples}/**/*.{ex,exs}"]]

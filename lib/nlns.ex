@@ -1,0 +1,289 @@
+defmodule Nlns do
+  @external_resource "README.md"
+  @moduledoc "README.md"
+             |> File.read!()
+             |> String.split("<!-- moduledoc -->")
+             |> Enum.fetch!(1)
+
+  alias Nlns.{Native, Request}
+
+  # linux/socket.h; both are part of the kernel's ABI.
+  @af_netlink 16
+  @sock_raw 3
+
+  @etimedout 110
+
+  # Numbers that C passes as int, and the longest that `receive` waits.
+  @max_int 2_147_483_647
+  @max_uint 4_294_967_295
+
+  @typedoc """
+  The step that failed: `open(2)` of the path, `setns(2)` into the namespace, `socket(2)` inside it;
+  `:thread` is everything about threads and queues.
+  """
+  @type stage :: :open | :setns | :socket | :thread
+
+  @typedoc "A failed step and its `errno(3)`; `format_error/1` says what to do about it."
+  @type reason :: {stage, integer()}
+
+  defguardp is_timeout(timeout)
+            when timeout == :infinity or (is_integer(timeout) and timeout in 0..@max_uint)
+
+  defguardp is_int(n) when is_integer(n) and n in 0..@max_int
+
+  @doc """
+  Opens an `AF_NETLINK`, `SOCK_RAW`, `SOCK_CLOEXEC` socket in the network namespace that `path` names.
+
+  `path` is a namespace file: `/run/netns/NAME`, `/proc/PID/ns/net` or a bind mount of one. `protocol`
+  is one of the `NETLINK_*` numbers of netlink(7), 0 (`NETLINK_ROUTE`) for links, addresses and routes.
+
+  The caller owns the descriptor and must close it with `close_fd/1`. To hand it to `:socket`, rather
+  use `open_in_netns_async/2` and `Nlns.Handle.to_socket/1`: `:socket.open/1` duplicates what it is
+  given, and an original that is not closed as well keeps the namespace alive for ever.
+
+  Running out of `timeout` (ms, or `:infinity`) answers `{:error, {:thread, 110}}` (`ETIMEDOUT`), and
+  leaves neither a descriptor nor a message behind.
+  """
+  @spec open_in_netns(binary(), non_neg_integer(), timeout()) ::
+          {:ok, non_neg_integer()} | {:error, reason()}
+  def open_in_netns(path, protocol, timeout \\ 5_000)
+
+  def open_in_netns(path, protocol, timeout)
+      when is_binary(path) and is_int(protocol) and is_timeout(timeout) do
+    # The reference, the call that gives it away and a receive of nothing but it, all in one function:
+    # only so does the VM know that older messages need not be looked at.
+    ref = make_ref()
+
+    case Native.open(path, @af_netlink, @sock_raw, protocol, ref) do
+      {:ok, resource} ->
+        receive do
+          {:nlns, ^ref, {:ok, _handle}} -> Native.take(resource)
+          {:nlns, ^ref, {:error, reason}} -> {:error, reason}
+        after
+          timeout -> give_up(ref, resource)
+        end
+
+      {:error, reason} ->
+        {:error, reason}
+    end
+  end
+
+  def open_in_netns(path, protocol, timeout) do
+    check_open!(path, protocol)
+    check_timeout!(timeout)
+  end
+
+  @doc """
+  Begins to open such a socket and returns at once.
+
+  Exactly one message answers, to the calling process:
+
+      {:nlns, ref, {:ok, %Nlns.Handle{}}}
+      {:nlns, ref, {:error, {stage, errno}}}
+
+  where `ref` is the request's. What can be refused at once, a full queue for example, arrives as that
+  message too. Receive it yourself (`c:GenServer.handle_info/2`), or `await/2` it, or `cancel/1` it.
+  """
+  @spec open_in_netns_async(binary(), non_neg_integer()) :: Request.t()
+  def open_in_netns_async(path, protocol) when is_binary(path) and is_int(protocol) do
+    ref = make_ref()
+
+    case Native.open(path, @af_netlink, @sock_raw, protocol, ref) do
+      {:ok, resource} ->
+        %Request{ref: ref, owner: self(), resource: resource}
+
+      {:error, reason} ->
+        send(self(), {:nlns, ref, {:error, reason}})
+        %Request{ref: ref, owner: self(), resource: nil}
+    end
+  end
+
+  def open_in_netns_async(path, protocol), do: check_open!(path, protocol)
+
+  @doc """
+  Waits for the answer of a request, and answers like `open_in_netns/3`: with a descriptor that the
+  caller owns, or the error. A timeout (ms) cancels the request.
+
+  A request can be awaited once, and only by the process that made it.
+  """
+  @spec await(Request.t(), timeout()) :: {:ok, non_neg_integer()} | {:error, reason()}
+  def await(request, timeout \\ 5_000)
+
+  def await(%Request{ref: ref, owner: owner, resource: resource}, timeout)
+      when owner == self() and is_timeout(timeout) do
+    receive do
+      {:nlns, ^ref, {:ok, _handle}} -> Native.take(resource)
+      {:nlns, ^ref, {:error, reason}} -> {:error, reason}
+    after
+      timeout -> give_up(ref, resource)
+    end
+  end
+
+  def await(request, timeout) do
+    check_request!(request)
+    check_timeout!(timeout)
+  end
+
+  @doc """
+  Gives a request up: from then on no message of it arrives, and nothing of it is left open.
+
+  An answer that is in the mailbox already is taken out of it and closed. A handle that was received
+  before is spent. Only the process that made the request can cancel it.
+  """
+  @spec cancel(Request.t()) :: :ok
+  def cancel(%Request{ref: ref, owner: owner, resource: resource}) when owner == self() do
+    cancel(ref, resource)
+  end
+
+  def cancel(request), do: check_request!(request)
+
+  @doc """
+  Binds a netlink socket: bind(2) with `nl_pid` 0, so that the kernel chooses a port, and the multicast
+  groups of the bitmask `groups` (0 to 0xFFFFFFFF; group *n* is bit *n* - 1, netlink(7)).
+
+  `fd` may be any netlink socket of the VM's process, also one that nlns did not open. Answers the
+  errno of bind(2) otherwise: 9 (`EBADF`) for a closed one, 88 (`ENOTSOCK`) for a file.
+  """
+  @spec bind_netlink(non_neg_integer(), non_neg_integer()) :: :ok | {:error, integer()}
+  def bind_netlink(fd, groups)
+      when is_int(fd) and is_integer(groups) and groups in 0..@max_uint do
+    Native.bind_netlink(fd, groups)
+  end
+
+  def bind_netlink(fd, groups) do
+    check_fd!(fd)
+    raise ArgumentError, "expected groups from 0 to 0xFFFFFFFF, got: #{inspect(groups)}"
+  end
+
+  @doc """
+  Closes a descriptor that `open_in_netns/3`, `await/2` or `Nlns.Handle.to_fd/1` returned, if the
+  number still names that socket.
+
+  A second call, or one with a number that names something else by now, closes nothing. A closed
+  number belongs to nobody: the next descriptor of the process may get it.
+  """
+  @spec close_fd(non_neg_integer()) :: :ok
+  def close_fd(fd) when is_int(fd), do: Native.close_fd(fd)
+  def close_fd(fd), do: check_fd!(fd)
+
+  @doc """
+  Makes every helper leave the namespace that `path` led it to, after serving the requests that wait
+  for it. `:ok` once none is there, also if none was.
+
+  Use it before deleting a namespace when `linger` must not delay its end. A helper that does not get
+  to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`.
+  """
+  @spec release(binary(), timeout()) :: :ok | {:error, reason()}
+  def release(path, timeout \\ 5_000)
+
+  def release(path, timeout) when is_binary(path) and is_timeout(timeout) do
+    ref = make_ref()
+
+    with {:pending, resource} <- Native.release(path, ref) do
+      receive do
+        {:nlns, ^ref, :released} -> :ok
+      after
+        timeout -> give_up(ref, resource)
+      end
+    end
+  end
+
+  def release(path, timeout) do
+    check_path!(path)
+    check_timeout!(timeout)
+  end
+
+  @doc """
+  The pool at this moment.
+
+    * `max_helpers`, `linger` (ms), `max_queue`: the configuration
+    * `helpers`: a map per helper thread: `id`, `state` (`:parked` in no namespace, `:pinned` in one and
+      idle, `:serving`, or `:stuck`: serving one batch for so long that it must be blocked in the
+      kernel), `path` and `pinned_ms` (where it is and for how long; `nil` if in no namespace), `served`
+      (sockets it opened)
+    * `stuck`: how many of them are
+    * `paths`: paths that have requests or a helper; `waiting`: requests in all their queues
+    * since the start: `opened` (sockets), `failed` (answered with a step's errno), `refused` (at once),
+      `cancelled` (given up before they were served), `entered` (times a helper entered a namespace),
+      `started` (threads), `died` (threads, of a panic)
+
+  `nil` when the application is not started.
+  """
+  @spec info() :: map() | nil
+  def info, do: Native.info()
+
+  @doc """
+  A sentence about a reason, for a person: the step, the kernel's words, and what is probably missing.
+
+      iex> Nlns.format_error({:open, 2})
+      "opening the namespace file: No such file or directory (ENOENT): nothing has this path, or the process behind it has ended"
+  """
+  @spec format_error(reason()) :: String.t()
+  defdelegate format_error(reason), to: Nlns.Error, as: :format
+
+  defp give_up(ref, resource) do
+    cancel(ref, resource)
+    {:error, {:thread, @etimedout}}
+  end
+
+  # Refused at once: the message was sent before the request was returned.
+  defp cancel(ref, nil), do: flush(ref)
+
+  defp cancel(ref, resource) do
+    case Native.cancel(resource) do
+      :before -> :ok
+      :during -> await_sent(ref, resource)
+      :after -> flush(ref)
+    end
+  end
+
+  # The helper is between deciding to answer and having sent the message.
+  defp await_sent(ref, resource) do
+    receive do
+      {:nlns, ^ref, _} -> :ok
+    after
+      1 -> if Native.is_sent(resource), do: flush(ref), else: await_sent(ref, resource)
+    end
+  end
+
+  defp flush(ref) do
+    receive do
+      {:nlns, ^ref, _} -> :ok
+    after
+      0 -> :ok
+    end
+  end
+
+  defp check_open!(path, protocol) do
+    check_path!(path)
+    raise ArgumentError, "expected a protocol from 0 to #{@max_int}, got: #{inspect(protocol)}"
+  end
+
+  defp check_path!(path) when is_binary(path), do: :ok
+
+  defp check_path!(path) do
+    raise ArgumentError, "expected a path as a binary, got: #{inspect(path)}"
+  end
+
+  defp check_fd!(fd) when is_int(fd), do: :ok
+
+  defp check_fd!(fd) do
+    raise ArgumentError, "expected a descriptor from 0 to #{@max_int}, got: #{inspect(fd)}"
+  end
+
+  defp check_timeout!(timeout) do
+    raise ArgumentError,
+          "expected a timeout of 0 to #{@max_uint} ms or :infinity, got: #{inspect(timeout)}"
+  end
+
+  defp check_request!(%Request{owner: owner}) when owner == self(), do: :ok
+
+  defp check_request!(%Request{owner: owner}) do
+    raise ArgumentError,
+          "expected a request of the calling process, got one that #{inspect(owner)} made"
+  end
+
+  defp check_request!(request) do
+    raise ArgumentError, "expected a %Nlns.Request{}, got: #{inspect(request)}"
+  end
+end

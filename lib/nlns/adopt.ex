@@ -1,0 +1,41 @@
+defmodule Nlns.Adopt do
+  @moduledoc false
+  # Descriptors that become OTP sockets.
+
+  alias Nlns.Native
+
+  @doc """
+  A `:socket` instead of an issued descriptor, which is closed in every case.
+
+  `:socket.open/2` duplicates a descriptor and closes only the duplicate; told not to duplicate, it
+  closes nothing at all. So: duplicate, then close ours. The registry, which serves `:socket.which_sockets/0`
+  alone, is a process to be asked; adopting is a third cheaper without it.
+  """
+  @spec socket(non_neg_integer()) :: {:ok, :socket.socket()} | {:error, atom()}
+  def socket(fd) do
+    adopted = :socket.open(fd, %{use_registry: false})
+    Native.close_fd(fd)
+
+    with {:ok, socket} <- adopted do
+      case cloexec(socket) do
+        :ok ->
+          {:ok, socket}
+
+        {:error, reason} ->
+          :socket.close(socket)
+          {:error, reason}
+      end
+    else
+      {:error, reason} -> {:error, reason(reason)}
+    end
+  end
+
+  defp cloexec(socket) do
+    with {:ok, fd} <- :socket.getopt(socket, :otp, :fd),
+         {:error, _errno} <- Native.set_cloexec(fd),
+         do: {:error, :closed}
+  end
+
+  defp reason(reason) when is_atom(reason), do: reason
+  defp reason({reason, _more}) when is_atom(reason), do: reason
+end

@@ -1,0 +1,55 @@
+defmodule Nlns.Application do
+  @moduledoc false
+  # The pool has no process: its threads begin with the application and are gone when its stop returns.
+
+  use Application
+
+  alias Nlns.{Config, Native}
+
+  # The pool gives up on stuck helpers after 2 s by itself; this is for a machine that hardly runs.
+  @stop_timeout 10_000
+
+  @impl true
+  def start(_type, _args) do
+    config = Config.read!()
+
+    case Native.start(config.max_helpers, config.linger, config.max_queue) do
+      :ok -> Supervisor.start_link([], strategy: :one_for_one)
+      {:error, errno} -> {:error, {:thread, errno}}
+    end
+  end
+
+  @impl true
+  def stop(_state) do
+    ref = make_ref()
+
+    with :pending <- Native.stop(ref) do
+      receive do
+        {:nlns, ^ref, {:stopped, stuck, keeper}} ->
+          if stuck > 0,
+            do: warn("#{stuck} helper(s) are blocked in the kernel and stay until it lets go")
+
+          await_end("/proc/self/task/#{keeper}", 1_000)
+      after
+        @stop_timeout -> warn("helpers have not ended within #{@stop_timeout} ms")
+      end
+    end
+
+    :ok
+  end
+
+  # The keeper sends its last message a moment before its thread is gone.
+  defp await_end(task, tries) do
+    if tries > 0 and File.exists?(task) do
+      receive do
+      after
+        1 -> await_end(task, tries - 1)
+      end
+    end
+  end
+
+  defp warn(text) do
+    require Logger
+    Logger.warning("nlns: " <> text)
+  end
+end

@@ -1,0 +1,63 @@
+defmodule Nlns.Native do
+  @moduledoc false
+  # Stubs, and nothing else: a module that recompiles is loaded anew, and while helper threads are
+  # alive the library cannot be, so this one must have no reason to recompile. For the same cause no
+  # function here receives: a process that waits inside old code keeps a module from being purged.
+  #
+  # The functions that do the work, with what they answer, are in native/nlns/src/. None is dirty,
+  # none looks up a path, none waits.
+
+  @on_load :load
+
+  @opaque resource :: reference()
+
+  @spec load() :: :ok | {:error, {atom(), charlist()}}
+  def load do
+    :nlns
+    |> Application.app_dir("priv/native/libnlns")
+    |> String.to_charlist()
+    |> :erlang.load_nif(0)
+  end
+
+  @spec start(pos_integer(), non_neg_integer() | nil, pos_integer()) :: :ok | {:error, integer()}
+  def start(_max_helpers, _linger, _max_queue), do: stub()
+
+  @spec stop(reference()) :: :ok | :pending
+  def stop(_ref), do: stub()
+
+  @spec open(binary(), non_neg_integer(), non_neg_integer(), non_neg_integer(), reference()) ::
+          {:ok, resource()} | {:error, {Nlns.stage(), integer()}}
+  def open(_path, _domain, _type, _protocol, _ref), do: stub()
+
+  @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}
+  def take(_resource), do: stub()
+
+  @spec close(resource()) :: :ok
+  def close(_resource), do: stub()
+
+  @spec cancel(resource()) :: :before | :during | :after
+  def cancel(_resource), do: stub()
+
+  @spec is_sent(resource()) :: boolean()
+  def is_sent(_resource), do: stub()
+
+  @spec release(binary(), reference()) :: :ok | {:pending, resource()}
+  def release(_path, _ref), do: stub()
+
+  @spec info() :: map() | nil
+  def info, do: stub()
+
+  @spec close_fd(non_neg_integer()) :: :ok
+  def close_fd(_fd), do: stub()
+
+  @spec bind_netlink(non_neg_integer(), non_neg_integer()) :: :ok | {:error, integer()}
+  def bind_netlink(_fd, _groups), do: stub()
+
+  @spec set_cloexec(non_neg_integer()) :: :ok | {:error, integer()}
+  def set_cloexec(_fd), do: stub()
+
+  @spec strerror(integer()) :: String.t()
+  def strerror(_errno), do: stub()
+
+  defp stub, do: :erlang.nif_error(:not_loaded)
+end

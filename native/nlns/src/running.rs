@@ -1,0 +1,105 @@
+//! The pool of this VM, from the application's start to its stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nlns_core::{Config, Error, Handover, Pool};
+use parking_lot::RwLock;
+use rustler::{Atom, Encoder, Env, OwnedEnv, Reference, ResourceArc, Term};
+
+use crate::descriptor::Descriptor;
+use crate::terms;
+
+/// Outlives a purge of the module, after which `load` runs again on it as it is.
+static POOL: RwLock<Option<Arc<Pool>>> = RwLock::new(None);
+
+/// The pool, if the application is started.
+pub fn pool() -> Option<Arc<Pool>> {
+    POOL.read().clone()
+}
+
+/// The pool, or the answer of one that is stopped.
+pub fn pool_or_stopped() -> Result<Arc<Pool>, Error> {
+    pool().ok_or(Error::STOPPED)
+}
+
+/// `linger` in ms, or `nil` for ever. Starts the keeper thread: the one thread that a NIF makes, once
+/// per start of the application, when nothing can be waiting for this call.
+#[rustler::nif]
+fn start(env: Env<'_>, max_helpers: usize, linger: Option<u64>, max_queue: usize) -> Term<'_> {
+    let config = Config {
+        max_helpers,
+        linger: linger.map(Duration::from_millis),
+        max_queue,
+    };
+    match Pool::start(config) {
+        Ok(pool) => {
+            // One that was not stopped belongs to an application that was killed.
+            if let Some(stale) = POOL.write().replace(pool) {
+                stale.stop(Box::new(|_| {}));
+            }
+            terms::ok().encode(env)
+        }
+        Err(error) => (terms::error(), error.raw_os_error()).encode(env),
+    }
+}
+
+/// `:pending`, and then `{:nlns, ref, {:stopped, stuck, keeper}}`: how many helpers are stuck in the
+/// kernel, and the id of the thread that sent this and ends now. `:ok` if there is no pool.
+#[rustler::nif]
+fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
+    let Some(pool) = POOL.write().take() else {
+        return terms::ok();
+    };
+    let message = Message::new(env, reference);
+    pool.stop(Box::new(move |stuck| {
+        let keeper = rustix::thread::gettid().as_raw_nonzero().get();
+        message.send((terms::stopped(), stuck, keeper));
+    }));
+    terms::pending()
+}
+
+/// `{:pending, resource}`, and then `{:nlns, ref, :released}` unless it is cancelled; `:ok` if nothing
+/// is there to be released.
+#[rustler::nif]
+fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>) -> Term<'a> {
+    let message = Message::new(env, reference);
+    let descriptor = ResourceArc::new(Descriptor(Handover::default()));
+    let answered = descriptor.clone();
+    let released = Box::new(move || {
+        if let Some(_sending) = answered.0.offer(None) {
+            message.send(terms::released());
+        }
+    });
+    match pool() {
+        Some(pool) if pool.release(&path, released) => (terms::pending(), descriptor).encode(env),
+        _ => terms::ok().encode(env),
+    }
+}
+
+/// A message to the caller of a NIF, `{:nlns, ref, what}`, to be sent from a thread of the pool.
+struct Message {
+    caller: rustler::LocalPid,
+    env: OwnedEnv,
+    reference: rustler::env::SavedTerm,
+}
+
+impl Message {
+    fn new<'a>(env: Env<'a>, reference: Reference<'a>) -> Self {
+        let message = OwnedEnv::new();
+        let reference = message.save(*reference);
+        Self {
+            caller: env.pid(),
+            env: message,
+            reference,
+        }
+    }
+
+    fn send(mut self, what: impl Encoder) {
+        let reference = self.reference;
+        // A caller that has died needs no answer.
+        let _ = self.env.send_and_clear(&self.caller, |env| {
+            (terms::nlns(), reference.load(env), what)
+        });
+    }
+}

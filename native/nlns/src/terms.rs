@@ -1,0 +1,55 @@
+//! Atoms, and how the core's errors look in Elixir.
+
+use nlns_core::{Error, Stage};
+use rustler::{Atom, Encoder, Env, Term};
+
+rustler::atoms! {
+    ok,
+    error,
+    nlns,
+    // stages
+    open,
+    setns,
+    socket,
+    thread,
+    // answers of NIFs
+    closed,
+    pending,
+    released,
+    stopped,
+    before,
+    during,
+    after,
+    // info
+    infinity,
+    parked,
+    pinned,
+    serving,
+    stuck,
+}
+
+/// `{stage, errno}`
+pub fn reason(error: Error) -> (Atom, i32) {
+    let stage = match error.stage {
+        Stage::Open => open(),
+        Stage::Setns => setns(),
+        Stage::Socket => socket(),
+        Stage::Thread => thread(),
+    };
+    (stage, error.errno)
+}
+
+/// `{:error, {stage, errno}}`
+pub fn failure(env: Env<'_>, error: Error) -> Term<'_> {
+    (self::error(), reason(error)).encode(env)
+}
+
+#[rustler::nif]
+fn strerror(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    // std adds the number, which the caller has.
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}

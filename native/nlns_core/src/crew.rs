@@ -1,0 +1,217 @@
+//! Who is awake, who sleeps where, and whom to wake.
+//!
+//! A request makes its path *ready*; an awake helper takes ready paths one after the other, wherever
+//! they lead. Waking a sleeping thread costs several times what entering a namespace costs, so a
+//! helper is woken only when fewer than [`Crew::wanted`] are awake: the one that sleeps in the
+//! path's namespace, else one that sleeps in none, else a new one, and when there may be no more,
+//! the one that has slept longest.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use parking_lot::Mutex;
+
+use crate::helper::Helper;
+use crate::path::Path;
+
+/// The most that one helper thread in `CPUS_PER_AWAKE` processors is kept awake by requests alone.
+/// Fewer leaves paths waiting for each other on large machines; more takes the schedulers' cores.
+const CPUS_PER_AWAKE: usize = 2;
+
+pub(crate) struct Crew {
+    /// Helpers that will look at the ready queue before they sleep, those being woken or started
+    /// included; stuck ones are not among them.
+    awake: AtomicUsize,
+    wanted: usize,
+    max_helpers: usize,
+    roster: Mutex<Roster>,
+}
+
+#[derive(Default)]
+struct Roster {
+    /// Threads that exist, were ordered, or have ended but not been joined.
+    hired: usize,
+    members: HashMap<u64, Arc<Helper>>,
+    /// Asleep in a namespace, by the order of falling asleep.
+    pinned: BTreeMap<u64, Arc<Helper>>,
+    /// Asleep in the VM's own.
+    parked: Vec<Arc<Helper>>,
+    clock: u64,
+}
+
+/// What a call for help came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// As many as wanted are awake already.
+    Enough,
+    /// A sleeper was woken.
+    Woken,
+    /// The keeper must start one.
+    Hire,
+    /// All there may be are at work.
+    Nobody,
+}
+
+impl Crew {
+    pub(crate) fn new(max_helpers: usize) -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            awake: AtomicUsize::new(0),
+            wanted: (cpus / CPUS_PER_AWAKE).max(1),
+            max_helpers,
+            roster: Mutex::default(),
+        }
+    }
+
+    /// Sees to it that somebody will look at the ready queue, to which the caller has just added.
+    pub(crate) fn call(&self, path: Option<&Arc<Path>>) -> Called {
+        // Pairs with the fence in `lie_down`: either this sees the sleeper, or it sees the path.
+        fence(Ordering::SeqCst);
+        let claim = |awake| (awake < self.wanted).then_some(awake + 1);
+        let claimed = self
+            .awake
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, claim);
+        if claimed.is_err() {
+            return Called::Enough;
+        }
+        let mut roster = self.roster.lock();
+        if let Some(helper) = roster.sleeper_for(path) {
+            drop(roster);
+            helper.wake();
+            return Called::Woken;
+        }
+        if roster.hired < self.max_helpers {
+            roster.hired += 1;
+            return Called::Hire;
+        }
+        match roster.pinned.pop_first() {
+            Some((_, helper)) => {
+                drop(roster);
+                helper.wake();
+                Called::Woken
+            }
+            None => {
+                self.awake.fetch_sub(1, Ordering::SeqCst);
+                Called::Nobody
+            }
+        }
+    }
+
+    /// Room for one more helper, which counts as awake from now on.
+    pub(crate) fn make_room(&self) -> bool {
+        let mut roster = self.roster.lock();
+        let room = roster.hired < self.max_helpers;
+        if room {
+            roster.hired += 1;
+            self.awake.fetch_add(1, Ordering::SeqCst);
+        }
+        room
+    }
+
+    /// Wakes this one, whatever the number of those awake, if it sleeps.
+    pub(crate) fn rouse(&self, helper: &Arc<Helper>) {
+        if self.get_up(helper) {
+            helper.wake();
+        }
+    }
+
+    pub(crate) fn enlist(&self, helper: &Arc<Helper>) {
+        self.roster.lock().members.insert(helper.id, helper.clone());
+    }
+
+    /// A helper whose thread could not be made.
+    pub(crate) fn forget(&self, id: u64) {
+        self.roster.lock().members.remove(&id);
+    }
+
+    /// A thread that was hired is no more, or could not be made.
+    pub(crate) fn gone(&self, id: Option<u64>) -> Option<Arc<Helper>> {
+        let mut roster = self.roster.lock();
+        roster.hired -= 1;
+        id.and_then(|id| roster.members.remove(&id))
+    }
+
+    /// Puts a helper to bed; `pinned` if it stays in a namespace. `false` if work has come meanwhile.
+    pub(crate) fn lie_down(
+        &self,
+        helper: &Arc<Helper>,
+        pinned: bool,
+        is_work: impl FnOnce() -> bool,
+    ) -> bool {
+        self.roster.lock().lay(helper, pinned);
+        self.awake.fetch_sub(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        // Whoever is not found in bed has been called, and the call will arrive.
+        !(is_work() && self.get_up(helper))
+    }
+
+    /// Takes a helper out of bed, awake from now on; `false` if somebody else did.
+    pub(crate) fn get_up(&self, helper: &Arc<Helper>) -> bool {
+        let was_asleep = self.roster.lock().lift(helper);
+        if was_asleep {
+            self.awake.fetch_add(1, Ordering::SeqCst);
+        }
+        was_asleep
+    }
+
+    /// Whether a helper sleeps in the VM's namespace, ready for whatever path comes.
+    pub(crate) fn has_spare(&self) -> bool {
+        !self.roster.lock().parked.is_empty()
+    }
+
+    /// Whether a helper sleeps where `path` leads.
+    pub(crate) fn has_sleeper_in(&self, path: &Path) -> bool {
+        let bed = path.sleeper.load(Ordering::Relaxed);
+        self.roster.lock().pinned.contains_key(&bed)
+    }
+
+    /// A helper no longer counts as awake: it is stuck, or ends.
+    pub(crate) fn discount(&self) {
+        self.awake.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// A helper that was stuck counts again.
+    pub(crate) fn count(&self) {
+        self.awake.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn hired(&self) -> usize {
+        self.roster.lock().hired
+    }
+
+    pub(crate) fn helpers(&self) -> Vec<Arc<Helper>> {
+        self.roster.lock().members.values().cloned().collect()
+    }
+}
+
+impl Roster {
+    /// The one that sleeps where `path` leads, else one that sleeps nowhere.
+    fn sleeper_for(&mut self, path: Option<&Arc<Path>>) -> Option<Arc<Helper>> {
+        let home = path.map_or(0, |path| path.sleeper.swap(0, Ordering::Relaxed));
+        self.pinned.remove(&home).or_else(|| self.parked.pop())
+    }
+
+    fn lay(&mut self, helper: &Arc<Helper>, pinned: bool) {
+        if pinned {
+            self.clock += 1;
+            helper.bed.store(self.clock, Ordering::Relaxed);
+            if let Some(path) = helper.path() {
+                path.sleeper.store(self.clock, Ordering::Relaxed);
+            }
+            self.pinned.insert(self.clock, helper.clone());
+        } else {
+            helper.bed.store(0, Ordering::Relaxed);
+            self.parked.push(helper.clone());
+        }
+    }
+
+    fn lift(&mut self, helper: &Arc<Helper>) -> bool {
+        let bed = helper.bed.load(Ordering::Relaxed);
+        if bed != 0 {
+            return self.pinned.remove(&bed).is_some();
+        }
+        let place = self.parked.iter().position(|other| other.id == helper.id);
+        place.map(|place| self.parked.swap_remove(place)).is_some()
+    }
+}

@@ -1,0 +1,148 @@
+//! A helper as the others see it. What it does is in [`crate::work`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::sync::Unparker;
+use parking_lot::Mutex;
+
+use crate::path::Path;
+use crate::release::Departure;
+
+const RESTING: u8 = 0;
+const SERVING: u8 = 1;
+const STUCK: u8 = 2;
+
+pub(crate) struct Helper {
+    pub(crate) id: u64,
+    /// Where it sleeps, if it does; guarded by the roster's lock. See [`crate::crew`].
+    pub(crate) bed: AtomicU64,
+    /// Written by the helper itself only (and by the keeper once its thread is gone), after it has moved.
+    place: Mutex<Option<Place>>,
+    /// Somebody has lifted it from its bed and counts it as awake.
+    called: AtomicBool,
+    /// It must leave the place it is in, or look whether it may stay, before it does anything else.
+    asked: AtomicBool,
+    unparker: Unparker,
+    activity: AtomicU8,
+    /// When it began to serve, in nanoseconds since the pool's start.
+    serving_since: AtomicU64,
+    pub(crate) served: AtomicU64,
+}
+
+/// The namespace a helper is in, by the path that led there.
+pub(crate) struct Place {
+    pub(crate) path: Arc<Path>,
+    pub(crate) since: Instant,
+    /// Who waits for it to leave; dropping them with the place tells them.
+    departures: Vec<Departure>,
+}
+
+impl Place {
+    pub(crate) fn new(path: Arc<Path>) -> Self {
+        Self {
+            path,
+            since: Instant::now(),
+            departures: Vec::new(),
+        }
+    }
+}
+
+impl Helper {
+    pub(crate) fn new(id: u64, unparker: Unparker) -> Self {
+        Self {
+            id,
+            bed: AtomicU64::new(0),
+            place: Mutex::default(),
+            called: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
+            unparker,
+            activity: AtomicU8::new(RESTING),
+            serving_since: AtomicU64::new(0),
+            served: AtomicU64::new(0),
+        }
+    }
+
+    /// NB: only for whoever has lifted it from its bed.
+    pub(crate) fn wake(&self) {
+        self.called.store(true, Ordering::Release);
+        self.unparker.unpark();
+    }
+
+    pub(crate) fn was_called(&self) -> bool {
+        self.called.swap(false, Ordering::AcqRel)
+    }
+
+    /// Asks it to leave `path`; `false` if it is not there. `departure` is dropped when it has left.
+    pub(crate) fn ask_to_leave(&self, path: &Arc<Path>, departure: Departure) -> bool {
+        let mut place = self.place.lock();
+        match place.as_mut() {
+            Some(place) if Arc::ptr_eq(&place.path, path) => {
+                place.departures.push(departure);
+                self.asked.store(true, Ordering::SeqCst);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Whether it was asked to leave the place where it is now.
+    pub(crate) fn must_leave(&self) -> bool {
+        self.asked.swap(false, Ordering::SeqCst)
+            && self.with_place(|place| !place.departures.is_empty()) == Some(true)
+    }
+
+    pub(crate) fn path(&self) -> Option<Arc<Path>> {
+        self.with_place(|place| place.path.clone())
+    }
+
+    pub(crate) fn with_place<R>(&self, f: impl FnOnce(&Place) -> R) -> Option<R> {
+        self.place.lock().as_ref().map(f)
+    }
+
+    /// Says where it is now, and returns where it was.
+    pub(crate) fn set_place(&self, place: Option<Place>) -> Option<Place> {
+        if let Some(place) = &place {
+            place.path.inside.fetch_add(1, Ordering::SeqCst);
+        }
+        let before = std::mem::replace(&mut *self.place.lock(), place);
+        if let Some(before) = &before {
+            before.path.inside.fetch_sub(1, Ordering::SeqCst);
+        }
+        before
+    }
+
+    pub(crate) fn begin(&self, now: Duration) {
+        self.serving_since
+            .store(now.as_nanos() as u64, Ordering::Relaxed);
+        self.activity.store(SERVING, Ordering::SeqCst);
+    }
+
+    /// `true` if it had been declared stuck meanwhile, and must be counted as awake again.
+    pub(crate) fn end(&self) -> bool {
+        self.activity.swap(RESTING, Ordering::SeqCst) == STUCK
+    }
+
+    /// Declares it stuck if it has served one batch for longer than `limit`; `true` if that is new.
+    pub(crate) fn declare_stuck(&self, now: Duration, limit: Duration) -> bool {
+        let since = Duration::from_nanos(self.serving_since.load(Ordering::Relaxed));
+        now.saturating_sub(since) > limit
+            && self
+                .activity
+                .compare_exchange(SERVING, STUCK, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+    }
+
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.activity.load(Ordering::SeqCst) == STUCK
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.activity.load(Ordering::SeqCst) == SERVING
+    }
+}

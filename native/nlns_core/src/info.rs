@@ -1,0 +1,101 @@
+//! What the pool looks like at this moment.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::pool::{Config, Pool};
+
+/// What a helper is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Asleep or looking for work, in no namespace.
+    Parked,
+    /// The same, in a namespace.
+    Pinned,
+    /// Serving a batch of requests.
+    Serving,
+    /// Serving one for so long that it must be blocked in the kernel.
+    Stuck,
+}
+
+/// One helper.
+#[derive(Clone, Debug)]
+pub struct HelperInfo {
+    /// Never used again in the same pool.
+    pub id: u64,
+    /// What it is doing.
+    pub state: State,
+    /// The path that led it where it is, and for how long it has been there.
+    pub pinned: Option<(Vec<u8>, Duration)>,
+    /// Sockets it has opened.
+    pub served: u64,
+}
+
+/// The pool.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// As it was started.
+    pub config: Config,
+    /// The helpers there are.
+    pub helpers: Vec<HelperInfo>,
+    /// Paths that have requests or a helper.
+    pub paths: usize,
+    /// Requests that wait, over all paths.
+    pub waiting: usize,
+    /// Sockets opened.
+    pub opened: u64,
+    /// Requests answered with an error of the kernel.
+    pub failed: u64,
+    /// Requests refused at once.
+    pub refused: u64,
+    /// Requests whose caller gave up before they were served.
+    pub cancelled: u64,
+    /// Times that a helper entered a namespace.
+    pub entered: u64,
+    /// Helper threads started.
+    pub started: u64,
+    /// Helper threads that ended in a panic.
+    pub died: u64,
+}
+
+impl Pool {
+    /// Looks at every helper, one after the other; takes no lock for longer than one of them.
+    pub fn info(&self) -> Info {
+        let helpers = self.crew.helpers();
+        let helper_info = |helper: &std::sync::Arc<crate::helper::Helper>| {
+            let pinned = helper.with_place(|place| {
+                let name = place.path.name().to_bytes().to_vec();
+                (name, place.since.elapsed())
+            });
+            let state = match pinned {
+                _ if helper.is_stuck() => State::Stuck,
+                _ if helper.is_serving() => State::Serving,
+                Some(_) => State::Pinned,
+                None => State::Parked,
+            };
+            HelperInfo {
+                id: helper.id,
+                state,
+                pinned,
+                served: helper.served.load(Ordering::Relaxed),
+            }
+        };
+        let mut helpers: Vec<_> = helpers.iter().map(helper_info).collect();
+        helpers.sort_unstable_by_key(|helper| helper.id);
+        let (paths, waiting) = self.registry.count();
+        let counters = &self.counters;
+        Info {
+            config: self.config,
+            helpers,
+            paths,
+            waiting,
+            opened: counters.opened.load(Ordering::Relaxed),
+            failed: counters.failed.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+            cancelled: counters.cancelled.load(Ordering::Relaxed),
+            entered: counters.entered.load(Ordering::Relaxed),
+            started: counters.started.load(Ordering::Relaxed),
+            died: counters.died.load(Ordering::Relaxed),
+        }
+    }
+}

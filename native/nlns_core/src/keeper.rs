@@ -1,0 +1,265 @@
+//! The keeper: the one thread that starts helpers, joins them, and sees when none gets on.
+//!
+//! It never leaves the VM's namespace, so what it starts begins there; a thread started by a helper
+//! would begin, unseen, wherever the helper is.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_utils::sync::Parker;
+use rustix::io::Errno;
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
+
+use crate::crew::Called;
+use crate::error::{Error, Stage};
+use crate::helper::Helper;
+use crate::netns::Host;
+use crate::path::{Job, Path};
+use crate::pool::Pool;
+use crate::{sys, work};
+
+/// Sending a message takes 6 KiB, a panic with a backtrace 27; at 16 KiB it would take the VM down.
+const STACK: usize = 64 * 1024;
+
+/// How often the keeper looks while paths are ready, and how long a helper may take over one batch
+/// before another is woken in its stead. Shorter and a machine whose cores are all busy, where a
+/// thread waits whole time slices, looks like a sick namespace; longer and a sick one holds up others.
+const TICK: Duration = Duration::from_millis(5);
+const STUCK_AFTER: Duration = Duration::from_millis(10);
+
+/// How long a stop waits for helpers. One that takes longer is stuck in the kernel and ends by itself
+/// when the kernel lets go of it.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
+pub(crate) enum Order {
+    /// Start a helper; it is counted already.
+    Hire,
+    /// Join the thread of a helper, which is ending.
+    Bury(u64),
+    /// Look every [`TICK`] until no path is ready.
+    Watch,
+    Stop(Box<dyn FnOnce(usize) + Send>),
+}
+
+pub(crate) struct Orders(Sender<Order>);
+
+impl Orders {
+    pub(crate) fn channel() -> (Self, Receiver<Order>) {
+        let (sender, receiver) = unbounded();
+        (Self(sender), receiver)
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        // The keeper is gone only after a stop, when nothing is left to be done.
+        let _ = self.0.send(order);
+    }
+}
+
+pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> {
+    let keeper = Keeper {
+        pool,
+        orders,
+        threads: HashMap::new(),
+        next_id: 0,
+    };
+    let builder = Builder::new().name("nlns-keeper".into()).stack_size(STACK);
+    sys::with_signals_blocked(|| builder.spawn(|| keeper.run())).map(drop)
+}
+
+struct Keeper {
+    pool: Arc<Pool>,
+    orders: Receiver<Order>,
+    threads: HashMap<u64, JoinHandle<()>>,
+    next_id: u64,
+}
+
+impl Keeper {
+    fn run(mut self) {
+        // A scheduler that is bound to one processor may have made this thread; the main thread has
+        // what the process was given. Where that cannot be had, one processor it is.
+        let main = rustix::process::getpid();
+        let _ = sched_getaffinity(Some(main)).and_then(|cpus| sched_setaffinity(None, &cpus));
+        if self.pool.crew.make_room() {
+            self.hire();
+        }
+        loop {
+            match self.next_order() {
+                None => self.look(),
+                Some(Order::Hire) => self.hire(),
+                Some(Order::Bury(id)) => self.bury(id),
+                Some(Order::Watch) => {}
+                Some(Order::Stop(stopped)) => {
+                    stopped(self.stop());
+                    break;
+                }
+            }
+        }
+    }
+
+    /// `None` when it is time to look.
+    fn next_order(&self) -> Option<Order> {
+        if !self.pool.watched.load(Ordering::SeqCst) {
+            return Some(self.orders.recv().expect("the pool keeps a sender"));
+        }
+        match self.orders.recv_timeout(TICK) {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => unreachable!("the pool keeps a sender"),
+        }
+    }
+
+    /// Starts a helper that `crew` has made room for.
+    fn hire(&mut self) {
+        if let Err(error) = self.try_hire() {
+            self.pool.crew.discount();
+            self.pool.crew.gone(None);
+            if self.pool.crew.hired() == 0 {
+                self.refuse_ready(error);
+            } else {
+                self.see_to_ready();
+            }
+        }
+    }
+
+    fn try_hire(&mut self) -> Result<(), Error> {
+        let at_thread = |errno| Error::new(Stage::Thread, errno);
+        self.pool
+            .host
+            .get_or_try_init(Host::find)
+            .map_err(at_thread)?;
+        self.next_id += 1;
+        let id = self.next_id;
+        let parker = Parker::new();
+        let helper = Arc::new(Helper::new(id, parker.unparker().clone()));
+        self.pool.crew.enlist(&helper);
+        let pool = self.pool.clone();
+        let body = move || {
+            sys::ask_for_short_slices();
+            let host = pool.host.get().expect("found before the thread was made");
+            work::run(&pool, host, &helper, parker);
+        };
+        let builder = Builder::new().name("nlns-helper".into()).stack_size(STACK);
+        match builder.spawn(body) {
+            Ok(thread) => {
+                self.threads.insert(id, thread);
+                self.pool.counters.started.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                self.pool.crew.forget(id);
+                Err(at_thread(
+                    Errno::from_io_error(&error).unwrap_or(Errno::AGAIN),
+                ))
+            }
+        }
+    }
+
+    /// Joins a thread that has said it ends. Only now it is certain to be in no namespace.
+    fn bury(&mut self, id: u64) {
+        if let Some(thread) = self.threads.remove(&id)
+            && thread.join().is_err()
+        {
+            self.pool.counters.died.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(helper) = self.pool.crew.gone(Some(id))
+            && let Some(place) = helper.set_place(None)
+        {
+            self.pool.registry.forget_if_unused(&place.path);
+        }
+        self.see_to_ready();
+    }
+
+    /// One look at how those who are awake get on.
+    fn look(&mut self) {
+        let now = self.pool.now();
+        for helper in self.pool.crew.helpers() {
+            if helper.declare_stuck(now, STUCK_AFTER) {
+                self.pool.crew.discount();
+            }
+        }
+        if self.see_to_ready() {
+            self.pool.watched.store(false, Ordering::SeqCst);
+            // Whoever added one before the line above has not asked for a look.
+            if !self.pool.ready.1.is_empty() {
+                self.pool.watched.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Sees to it that ready paths are being served; `true` if there are none.
+    fn see_to_ready(&mut self) -> bool {
+        if self.pool.ready.1.is_empty() {
+            return true;
+        }
+        match self.pool.crew.call(None) {
+            Called::Enough | Called::Woken => {}
+            Called::Hire => self.hire(),
+            Called::Nobody => {
+                let helpers = self.pool.crew.helpers();
+                if helpers.iter().all(|helper| helper.is_stuck()) {
+                    self.refuse_ready(Error::BUSY);
+                }
+            }
+        }
+        false
+    }
+
+    /// Answers everything that waits for a turn with `error`, there being nobody to serve it.
+    fn refuse_ready(&self, error: Error) {
+        while let Some(path) = self.pool.next_ready() {
+            loop {
+                refuse(&path, error);
+                if path.unschedule() {
+                    break;
+                }
+            }
+            self.pool.registry.forget_if_unused(&path);
+        }
+    }
+
+    /// Ends the helpers; answers how many are stuck.
+    fn stop(&mut self) -> usize {
+        let paths = self.pool.registry.close();
+        for helper in self.pool.crew.helpers() {
+            self.pool.crew.rouse(&helper);
+        }
+        let deadline = Instant::now() + STOP_TIME;
+        while !self.threads.is_empty() {
+            match self.orders.recv_deadline(deadline) {
+                Ok(Order::Bury(id)) => self.bury_at_stop(id),
+                Ok(Order::Hire) => {
+                    self.pool.crew.gone(None);
+                }
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        for path in paths {
+            refuse(&path, Error::STOPPED);
+        }
+        self.threads.len()
+    }
+
+    fn bury_at_stop(&mut self, id: u64) {
+        if let Some(thread) = self.threads.remove(&id) {
+            let _ = thread.join();
+        }
+        if let Some(helper) = self.pool.crew.gone(Some(id)) {
+            drop(helper.set_place(None));
+        }
+    }
+}
+
+fn refuse(path: &Path, error: Error) {
+    while let Some(job) = path.pop() {
+        match job {
+            Job::Open(_, reply) if reply.is_wanted() => reply.answer(Err(error)),
+            Job::Open(..) | Job::Release(_) => {}
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Sockets in other network namespaces, opened by helper threads that stay there.
+//!
+//! `setns(2)` moves one thread, so the threads that move are the pool's own. Each path in use has a
+//! queue. A request makes its path *ready*, an awake helper takes the path, proves that it still
+//! leads to the namespace it is in (or goes where it leads now), opens the sockets and answers;
+//! then the next path. Out of work it falls asleep where it is, **pinned**, and leaves when it has
+//! lingered long enough. Everything a caller waits for comes as one call of a [`Reply`].
+//!
+//! | module | its one responsibility |
+//! |---|---|
+//! | [`pool`](Pool) | the whole, as seen from outside |
+//! | `registry`, `path` | which paths are in use; one path's queue and the right to serve it |
+//! | `crew`, `helper` | who is awake, who sleeps where; one helper as others see it |
+//! | `work` | what a helper thread does |
+//! | `keeper` | starting, joining and watching over helpers |
+//! | `netns` | identity of namespaces; entering, returning, proven sockets |
+//! | [`Handover`] | one descriptor's way from helper to caller |
+//! | [`issued`] | which descriptors were given away as numbers |
+//! | `sys` | system calls that need `unsafe` |
+
+mod crew;
+mod error;
+mod handover;
+mod helper;
+mod info;
+pub mod issued;
+mod keeper;
+mod netns;
+mod path;
+mod pool;
+mod registry;
+mod release;
+mod sys;
+mod work;
+
+pub use error::{Error, Stage};
+pub use handover::{Cancelled, Handover, Sending};
+pub use info::{HelperInfo, Info, State};
+pub use netns::Spec;
+pub use path::Reply;
+pub use pool::{Config, Pool};
+pub use sys::with_borrowed;

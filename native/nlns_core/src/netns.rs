@@ -1,0 +1,251 @@
+//! Network namespaces: what a path names, where this thread is, how it gets from one to the other.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, stat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::error::{Error, Stage};
+use crate::sys;
+
+/// Not `/proc/thread-self`: that is where a thread is, this is where the VM is (the main thread's).
+const OF_PROCESS: &CStr = c"/proc/self/ns/net";
+const OF_THREAD: &CStr = c"/proc/thread-self/ns/net";
+
+/// What a path led to. Device and inode name a namespace only while somebody holds it, because the
+/// kernel uses the numbers of dead ones again at once; whoever compares must be inside one of the two.
+/// Mode and owner are part of it so that a namespace file made unreadable is opened, and refused, anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    dev: u64,
+    ino: u64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+impl Identity {
+    /// The file that `path` leads to now (stat(2): 1.5 to 7 µs, no descriptor).
+    pub fn of_path(path: &CStr) -> Result<Self, Errno> {
+        stat(path).map(Self::from)
+    }
+
+    fn of_fd(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        fstat(fd).map(Self::from)
+    }
+
+    fn is_same_namespace(&self, other: &Self) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
+    }
+}
+
+impl From<Stat> for Identity {
+    fn from(stat: Stat) -> Self {
+        Self {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+        }
+    }
+}
+
+/// A namespace that the calling thread is in.
+#[derive(Clone, Copy, Debug)]
+pub struct Netns {
+    identity: Identity,
+    /// What every socket made here answers for `SO_NETNS_COOKIE`: told by the namespace itself where
+    /// the kernel can, else by the first socket. `None` until then, and always before Linux 5.14.
+    cookie: Option<u64>,
+}
+
+/// Which socket to make: socket(2)'s three arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// `AF_*`
+    pub domain: u16,
+    /// `SOCK_*`, without flags
+    pub kind: u32,
+    /// The protocol, in the form that socket(2) takes for the domain.
+    pub protocol: u32,
+}
+
+impl Spec {
+    /// `AF_NETLINK`, `SOCK_RAW`, and one of the `NETLINK_*` protocols.
+    pub const fn netlink(protocol: u32) -> Self {
+        Self {
+            domain: libc::AF_NETLINK as u16,
+            kind: libc::SOCK_RAW as u32,
+            protocol,
+        }
+    }
+
+    fn socket(self) -> Result<OwnedFd, Errno> {
+        socket_with(
+            AddressFamily::from_raw(self.domain),
+            SocketType::from_raw(self.kind),
+            SocketFlags::CLOEXEC,
+            std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw),
+        )
+    }
+}
+
+/// The thread is not, or may not be, where it should be; all it may still do is end.
+#[derive(Debug)]
+pub struct InDoubt;
+
+/// Why a namespace could not be entered.
+#[derive(Debug)]
+pub enum Refusal {
+    /// What an open in a fresh thread would have answered too.
+    Error(Error),
+    /// Nothing may be concluded from where this thread is.
+    InDoubt,
+}
+
+impl Refusal {
+    fn at(stage: Stage) -> impl Fn(Errno) -> Self {
+        move |errno| Self::Error(Error::new(stage, errno))
+    }
+}
+
+/// The VM's own namespace, and the way back to it.
+pub struct Host {
+    fd: OwnedFd,
+    netns: Netns,
+    /// `NS_GET_ID` of a namespace is the cookie of its sockets here (Linux 6.18), so a namespace
+    /// can be asked for its cookie before it is entered.
+    ids_are_cookies: bool,
+}
+
+impl Host {
+    /// Finds the VM's namespace and takes the calling thread there, if it is not in it: a scheduler
+    /// that OTP's own `netns` option has stranded may have made this thread.
+    pub fn find() -> Result<Self, Errno> {
+        let fd = open(OF_PROCESS)?;
+        let identity = Identity::of_fd(fd.as_fd())?;
+        if !Identity::of_path(OF_THREAD)?.is_same_namespace(&identity) {
+            setns(fd.as_fd())?;
+        }
+        let mut netns = Netns {
+            identity,
+            cookie: None,
+        };
+        drop(netns.socket(Spec::netlink(0)));
+        let ids_are_cookies =
+            netns.cookie.is_some() && sys::namespace_id(fd.as_fd()).ok() == netns.cookie;
+        Ok(Self {
+            fd,
+            netns,
+            ids_are_cookies,
+        })
+    }
+
+    /// The VM's namespace.
+    pub fn netns(&self) -> Netns {
+        self.netns
+    }
+
+    /// Whether `netns` is the VM's own.
+    pub fn is_home(&self, netns: &Netns) -> bool {
+        netns.identity.is_same_namespace(&self.netns.identity)
+    }
+
+    /// Takes the calling thread back. Not everybody who may enter a namespace may also go back:
+    /// inside `unshare -Ur` the VM's own belongs to another user namespace.
+    pub fn return_to(&self) -> Result<Netns, InDoubt> {
+        setns(self.fd.as_fd()).map_err(|_| InDoubt)?;
+        Ok(self.netns)
+    }
+
+    /// Takes the calling thread from `here` into the namespace that `path` names. If that fails
+    /// with an [`Error`] the thread is in the VM's namespace or still in `here`; see `here` after.
+    pub fn enter(&self, path: &CStr, here: &mut Netns) -> Result<(), Refusal> {
+        let (mut fd, mut identity) = look_up(path)?;
+        if identity.is_same_namespace(&here.identity) && !self.is_home(here) {
+            // Another name of the namespace this thread is in, or a name that means "where you
+            // are", like /proc/thread-self/ns/net: only a look from the VM's own can tell.
+            *here = self.return_to().map_err(|InDoubt| Refusal::InDoubt)?;
+            (fd, identity) = look_up(path)?;
+        }
+        setns(fd.as_fd()).map_err(Refusal::at(Stage::Setns))?;
+        let cookie = self
+            .arrived(fd.as_fd(), &identity)
+            .map_err(|InDoubt| Refusal::InDoubt)?;
+        *here = Netns { identity, cookie };
+        Ok(())
+    }
+
+    /// Proves that the calling thread is where `fd` is, and tells the cookie of the sockets there.
+    fn arrived(&self, fd: BorrowedFd<'_>, identity: &Identity) -> Result<Option<u64>, InDoubt> {
+        if self.ids_are_cookies {
+            // Each socket is compared with it, which proves the place as well.
+            return sys::namespace_id(fd).map(Some).map_err(|_| InDoubt);
+        }
+        let thread = Identity::of_path(OF_THREAD).map_err(|_| InDoubt)?;
+        thread
+            .is_same_namespace(identity)
+            .then_some(None)
+            .ok_or(InDoubt)
+    }
+}
+
+impl Netns {
+    /// Whether it is the same namespace.
+    pub fn is(&self, other: &Self) -> bool {
+        self.identity.is_same_namespace(&other.identity)
+    }
+
+    /// Whether `path` still leads here, exactly as it did when this thread entered.
+    pub fn is_named_by(&self, path: &CStr) -> bool {
+        Identity::of_path(path).is_ok_and(|identity| identity == self.identity)
+    }
+
+    /// A close-on-exec socket, proven to be in this namespace, in which the calling thread must be.
+    pub fn socket(&mut self, spec: Spec) -> Result<OwnedFd, Refusal> {
+        let fd = spec.socket().map_err(Refusal::at(Stage::Socket))?;
+        match sys::netns_cookie(fd.as_fd()) {
+            Ok(cookie) if *self.cookie.get_or_insert(cookie) == cookie => Ok(fd),
+            Err(Errno::NOPROTOOPT) if self.cookie.is_none() => Ok(fd),
+            _ => Err(Refusal::InDoubt),
+        }
+    }
+}
+
+/// NB: never without `O_NONBLOCK`, or a FIFO in the path's place holds the helper for ever.
+fn open(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    openat(CWD, path, flags, Mode::empty())
+}
+
+fn look_up(path: &CStr) -> Result<(OwnedFd, Identity), Refusal> {
+    let fd = open(path).map_err(Refusal::at(Stage::Open))?;
+    let identity = Identity::of_fd(fd.as_fd()).map_err(Refusal::at(Stage::Open))?;
+    Ok((fd, identity))
+}
+
+fn setns(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    move_into_link_name_space(fd, Some(LinkNameSpaceType::Network))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_with_another_cookie_is_not_handed_out() {
+        let mut netns = Host::find().unwrap().netns();
+        assert!(netns.socket(Spec::netlink(0)).is_ok());
+        netns.cookie = netns.cookie.map(|cookie| cookie + 1);
+        if netns.cookie.is_some() {
+            assert!(matches!(
+                netns.socket(Spec::netlink(0)),
+                Err(Refusal::InDoubt)
+            ));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The pool as its users see it: start, open, release, look, stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use once_cell::sync::OnceCell;
+
+use crate::crew::{Called, Crew};
+use crate::error::Error;
+use crate::keeper::{self, Order, Orders};
+use crate::netns::{Host, Spec};
+use crate::path::{Job, Path, Reply};
+use crate::registry::Registry;
+use crate::release::Departure;
+
+/// The pool's bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The most helper threads there may ever be, at least 1.
+    pub max_helpers: usize,
+    /// How long a helper stays in a namespace that is not used; `None`: until it is told to leave.
+    pub linger: Option<Duration>,
+    /// The most requests that may wait for one path.
+    pub max_queue: usize,
+}
+
+/// What has happened since the start.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) opened: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) entered: AtomicU64,
+    pub(crate) started: AtomicU64,
+    pub(crate) died: AtomicU64,
+}
+
+/// Helper threads, the paths they serve, and the keeper that starts and buries them.
+pub struct Pool {
+    pub(crate) config: Config,
+    /// Found by the keeper before it starts the first helper.
+    pub(crate) host: OnceCell<Host>,
+    pub(crate) registry: Registry,
+    /// Paths with requests that no helper is serving; each is in it at most once.
+    pub(crate) ready: (Sender<Arc<Path>>, Receiver<Arc<Path>>),
+    pub(crate) crew: Crew,
+    pub(crate) keeper: Orders,
+    /// The keeper looks every few milliseconds whether ready paths are being served.
+    pub(crate) watched: AtomicBool,
+    pub(crate) counters: Counters,
+    stopping: AtomicBool,
+    epoch: Instant,
+}
+
+impl Pool {
+    /// Starts a pool: its keeper at once, by the calling thread, everything else by the keeper.
+    pub fn start(config: Config) -> std::io::Result<Arc<Self>> {
+        let (keeper, orders) = Orders::channel();
+        let pool = Arc::new(Self {
+            config,
+            host: OnceCell::new(),
+            registry: Registry::new(),
+            ready: unbounded(),
+            crew: Crew::new(config.max_helpers),
+            keeper,
+            watched: AtomicBool::new(false),
+            counters: Counters::default(),
+            stopping: AtomicBool::new(false),
+            epoch: Instant::now(),
+        });
+        keeper::start(pool.clone(), orders)?;
+        Ok(pool)
+    }
+
+    /// Asks for a socket in the namespace that `path` names. The reply answers on a thread of the
+    /// pool; if this returns an error it is dropped and the error is the answer.
+    pub fn open(&self, path: &[u8], spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
+        let job = Job::Open(spec, reply);
+        let pushed = self.registry.push(path, job, self.config.max_queue);
+        match pushed {
+            Ok(path) => {
+                if let Some(path) = path {
+                    self.schedule(path);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes every helper leave the namespace where `path` led it, after what already waits for the
+    /// path was served. `released` is called on a thread of the pool when they have. `false` if
+    /// there is nothing to leave; `released` is dropped then.
+    pub fn release(&self, path: &[u8], released: Box<dyn FnOnce() + Send>) -> bool {
+        if !self.registry.find(path) {
+            return false;
+        }
+        let job = Job::Release(Departure::new(released));
+        match self.registry.push(path, job, usize::MAX) {
+            Ok(path) => {
+                if let Some(path) = path {
+                    self.schedule(path);
+                }
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Ends every thread of the pool, the keeper last, which calls `stopped` with the number of
+    /// helpers that could not be joined because they are stuck in the kernel.
+    /// What still waits is answered [`Error::STOPPED`].
+    pub fn stop(&self, stopped: Box<dyn FnOnce(usize) + Send>) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.keeper.order(Order::Stop(stopped));
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Time since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    pub(crate) fn make_ready(&self, path: Arc<Path>) {
+        // Both ends live in `self`, so the channel is never disconnected.
+        let _ = self.ready.0.send(path);
+    }
+
+    pub(crate) fn next_ready(&self) -> Option<Arc<Path>> {
+        self.ready.1.try_recv().ok()
+    }
+
+    fn schedule(&self, path: Arc<Path>) {
+        self.make_ready(path.clone());
+        match self.crew.call(Some(&path)) {
+            Called::Woken => {}
+            Called::Hire => self.keeper.order(Order::Hire),
+            // Somebody will look, unless all who are awake get stuck before they do.
+            Called::Enough | Called::Nobody => self.watch(),
+        }
+    }
+
+    fn watch(&self) {
+        if !self.watched.load(Ordering::SeqCst) && !self.watched.swap(true, Ordering::SeqCst) {
+            self.keeper.order(Order::Watch);
+        }
+    }
+}
