@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::path::Path;
 use crate::release::Departure;
+use crate::watcher::Watch;
 
 const RESTING: u8 = 0;
 const SERVING: u8 = 1;
@@ -22,7 +23,7 @@ pub(crate) struct Helper {
     place: Mutex<Option<Place>>,
     /// Somebody has lifted it from its bed and counts it as awake.
     called: AtomicBool,
-    /// It must leave the place it is in, or look whether it may stay, before it does anything else.
+    /// Before anything else it must leave, or see whether the path still leads where it is.
     asked: AtomicBool,
     unparker: Unparker,
     activity: AtomicU8,
@@ -37,6 +38,8 @@ pub(crate) struct Place {
     pub(crate) since: Instant,
     /// Who waits for it to leave; dropping them with the place tells them.
     departures: Vec<Departure>,
+    /// From before it sleeps here for the first time, where that can be had.
+    pub(crate) watch: Option<Watch>,
 }
 
 impl Place {
@@ -45,6 +48,7 @@ impl Place {
             path,
             since: Instant::now(),
             departures: Vec::new(),
+            watch: None,
         }
     }
 }
@@ -87,18 +91,30 @@ impl Helper {
         }
     }
 
+    /// Asks it to see whether its path still leads where it is.
+    pub(crate) fn ask_to_look(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Whether it was asked to leave the place where it is now.
+    /// Takes note of what it was asked; whether that was to leave the place where it is now.
     pub(crate) fn must_leave(&self) -> bool {
-        self.asked.swap(false, Ordering::SeqCst)
-            && self.with_place(|place| !place.departures.is_empty()) == Some(true)
+        self.asked.store(false, Ordering::SeqCst);
+        self.with_place(|place| !place.departures.is_empty()) == Some(true)
     }
 
     pub(crate) fn path(&self) -> Option<Arc<Path>> {
         self.with_place(|place| place.path.clone())
+    }
+
+    /// Notes the watch on the place where it is now.
+    pub(crate) fn set_watch(&self, watch: Watch) {
+        if let Some(place) = self.place.lock().as_mut() {
+            place.watch = Some(watch);
+        }
     }
 
     pub(crate) fn with_place<R>(&self, f: impl FnOnce(&Place) -> R) -> Option<R> {

@@ -1,4 +1,4 @@
-//! The keeper: the one thread that starts helpers, joins them, and sees when none gets on.
+//! The keeper: the one thread that starts the others, joins them, and sees when none gets on.
 //!
 //! It never leaves the VM's namespace, so what it starts begins there; a thread started by a helper
 //! would begin, unseen, wherever the helper is.
@@ -21,6 +21,7 @@ use crate::helper::Helper;
 use crate::netns::Host;
 use crate::path::{Job, Path};
 use crate::pool::Pool;
+use crate::watcher::Watcher;
 use crate::{sys, work};
 
 /// Sending a message takes 6 KiB, a panic with a backtrace 27; at 16 KiB it would take the VM down.
@@ -84,6 +85,7 @@ impl Keeper {
         // what the process was given. Where that cannot be had, one processor it is.
         let main = rustix::process::getpid();
         let _ = sched_getaffinity(Some(main)).and_then(|cpus| sched_setaffinity(None, &cpus));
+        let watcher = self.start_watcher();
         if self.pool.crew.make_room() {
             self.hire();
         }
@@ -94,11 +96,32 @@ impl Keeper {
                 Some(Order::Bury(id)) => self.bury(id),
                 Some(Order::Watch) => {}
                 Some(Order::Stop(stopped)) => {
-                    stopped(self.stop());
+                    let stuck = self.stop();
+                    if let (Some(watcher), Some(thread)) = (self.pool.watcher.get(), watcher) {
+                        watcher.stop();
+                        let _ = thread.join();
+                    }
+                    stopped(stuck);
                     break;
                 }
             }
         }
+    }
+
+    /// Without it (no descriptors, no inotify instances left) helpers leave when they have lingered.
+    fn start_watcher(&self) -> Option<JoinHandle<()>> {
+        let watcher = Arc::new(Watcher::new().ok()?);
+        let pool = self.pool.clone();
+        let watching = watcher.clone();
+        let body = move || {
+            watching.run(|helper| {
+                helper.ask_to_look();
+                pool.crew.rouse(helper);
+            });
+        };
+        let builder = Builder::new().name("nlns-watcher".into()).stack_size(STACK);
+        let thread = builder.spawn(body).ok()?;
+        self.pool.watcher.set(watcher).ok().map(|()| thread)
     }
 
     /// `None` when it is time to look.

@@ -13,6 +13,7 @@
 //! | `crew`, `helper` | who is awake, who sleeps where; one helper as others see it |
 //! | `work` | what a helper thread does |
 //! | `keeper` | starting, joining and watching over helpers |
+//! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
 //! | [`Handover`] | one descriptor's way from helper to caller |
 //! | [`issued`] | which descriptors were given away as numbers |
@@ -31,6 +32,7 @@ mod pool;
 mod registry;
 mod release;
 mod sys;
+mod watcher;
 mod work;
 
 pub use error::{Error, Stage};

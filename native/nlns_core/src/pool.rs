@@ -14,6 +14,7 @@ use crate::netns::{Host, Spec};
 use crate::path::{Job, Path, Reply};
 use crate::registry::Registry;
 use crate::release::Departure;
+use crate::watcher::Watcher;
 
 /// The pool's bounds.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,8 @@ pub struct Pool {
     pub(crate) config: Config,
     /// Found by the keeper before it starts the first helper.
     pub(crate) host: OnceCell<Host>,
+    /// The same; none if the system has no watches to give.
+    pub(crate) watcher: OnceCell<Arc<Watcher>>,
     pub(crate) registry: Registry,
     /// Paths with requests that no helper is serving; each is in it at most once.
     pub(crate) ready: (Sender<Arc<Path>>, Receiver<Arc<Path>>),
@@ -62,6 +65,7 @@ impl Pool {
         let pool = Arc::new(Self {
             config,
             host: OnceCell::new(),
+            watcher: OnceCell::new(),
             registry: Registry::new(),
             ready: unbounded(),
             crew: Crew::new(config.max_helpers),

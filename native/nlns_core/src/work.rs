@@ -29,6 +29,8 @@ pub(crate) struct Worker<'a> {
     parker: Parker,
     /// Where this thread is, whatever path led there.
     here: Netns,
+    /// When it last served; lingering is counted from then, whatever woke it since.
+    last_served: Instant,
 }
 
 /// The body of a helper thread, which was counted as awake when it was ordered.
@@ -40,6 +42,7 @@ pub(crate) fn run(pool: &Pool, host: &Host, me: &Arc<Helper>, parker: Parker) {
         me,
         parker,
         here: host.netns(),
+        last_served: Instant::now(),
     };
     // In doubt about where it is, or done: in both cases the thread ends, and with it its hold on
     // whatever namespace it may be in.
@@ -69,7 +72,7 @@ enum Rest {
 impl Worker<'_> {
     fn work(&mut self) -> Result<(), InDoubt> {
         while !self.pool.is_stopping() {
-            if self.me.is_asked() && self.me.must_leave() {
+            if self.me.is_asked() && (self.me.must_leave() || self.is_astray()) {
                 self.leave()?;
             }
             match self.pool.next_ready() {
@@ -190,37 +193,69 @@ impl Worker<'_> {
         }
     }
 
+    /// Whether its path leads elsewhere, or nowhere, by now.
+    fn is_astray(&self) -> bool {
+        let path = self.me.path();
+        path.is_some_and(|path| !self.here.is_named_by(path.name()))
+    }
+
     /// Sleeps until there is something to do: where it is for as long as it may linger, then at home.
     fn rest(&mut self) -> Result<Rest, InDoubt> {
         let linger = self.pool.config.linger;
         if let Some(path) = self.me.path()
-            && (linger == Some(Duration::ZERO) || self.pool.crew.has_sleeper_in(&path))
+            && (linger == Some(Duration::ZERO)
+                || self.pool.crew.has_sleeper_in(&path)
+                || !self.is_watched(&path))
         {
             self.leave()?;
         }
+        let mut is_last = false;
         loop {
             let pinned = self.me.path().is_some();
-            let limit = if pinned { linger } else { Some(SPARE_TIME) };
-            if self.sleep(pinned, limit) {
+            let limit = match pinned {
+                true => linger,
+                // One always waits, for the next first touch of a namespace.
+                false if is_last => None,
+                false => Some(SPARE_TIME),
+            };
+            let until = limit.and_then(|limit| self.last_served.checked_add(limit));
+            if self.sleep(pinned, until) {
                 return Ok(Rest::Over);
             }
             if pinned {
                 self.leave()?;
+                self.last_served = Instant::now();
             } else if self.pool.crew.has_spare() {
                 return Ok(Rest::Retired);
+            } else {
+                is_last = true;
             }
         }
     }
 
-    /// `true` if it was called or has found work, `false` after `limit`; awake again in both cases.
-    fn sleep(&self, pinned: bool, limit: Option<Duration>) -> bool {
+    /// Has `path` watched, where that can be done; `false` if it has gone before it was.
+    fn is_watched(&self, path: &Arc<Path>) -> bool {
+        if self.me.with_place(|place| place.watch.is_some()) == Some(true) {
+            return true;
+        }
+        let watcher = self.pool.watcher.get();
+        match watcher.map(|watcher| watcher.watch(path.name(), self.me)) {
+            Some(Ok(watch)) => {
+                self.me.set_watch(watch);
+                !self.is_astray()
+            }
+            Some(Err(_)) | None => true,
+        }
+    }
+
+    /// `true` if it was called or has found work, `false` at `deadline`; awake again in both cases.
+    fn sleep(&self, pinned: bool, deadline: Option<Instant>) -> bool {
         let crew = &self.pool.crew;
         let is_work =
             || !self.pool.ready.1.is_empty() || self.me.is_asked() || self.pool.is_stopping();
         if !crew.lie_down(self.me, pinned, is_work) {
             return true;
         }
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         while !self.me.was_called() {
             match deadline {
                 None => self.parker.park(),
@@ -254,6 +289,8 @@ impl Drop for Turn<'_, '_, '_> {
         if worker.me.end() {
             worker.pool.crew.count();
         }
+        self.worker.last_served = Instant::now();
+        let worker = &self.worker;
         if self.path.unschedule() {
             worker.pool.registry.forget_if_unused(self.path);
         } else {

@@ -1,0 +1,298 @@
+//! Tells sleeping helpers when the name of their namespace goes, or the process behind it.
+//!
+//! A helper that sleeps in a namespace keeps it alive, so before it falls asleep it has its path
+//! watched: for `/proc/PID/ns/net` a pidfd, which polls readable when the process ends (pidfd_open(2),
+//! Linux 5.3); for any other path an inotify(7) watch on its directory, because the namespace file
+//! itself reports nothing when it is unmounted and unlinked. An event proves nothing: the helper is
+//! asked to look, and what it finds decides. What neither can see (an unmount without an unlink, a
+//! process that changes its namespace, a directory that allows no watch) is left when `linger` is over.
+//!
+//! Looking up the directory is the helper's part, so a mount that does not answer never blocks the
+//! watcher; all the watcher thread does is wait in epoll(7) and wake helpers.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::{Errno, Result};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::helper::Helper;
+
+const STOP: u64 = 0;
+const INOTIFY: u64 = 1;
+const FIRST_PROCESS: u64 = 2;
+
+/// Descriptors and what they are watched for.
+pub(crate) struct Watcher {
+    epoll: OwnedFd,
+    inotify: OwnedFd,
+    stop: OwnedFd,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Default)]
+struct Watched {
+    /// By inotify's watch descriptor: the names in that directory, and who sleeps behind each.
+    directories: HashMap<i32, HashMap<Box<CStr>, Weak<Helper>>>,
+    processes: HashMap<u64, (OwnedFd, Weak<Helper>)>,
+    next_process: u64,
+    /// Helpers between asking the kernel for a watch and noting it down. Until there are none, a
+    /// directory without names may be about to get one and keeps its watch.
+    arriving: usize,
+}
+
+/// One helper's watch on one path; ends when dropped.
+pub(crate) struct Watch {
+    watcher: Arc<Watcher>,
+    helper: Weak<Helper>,
+    target: Target,
+}
+
+enum Target {
+    Name(i32, Box<CStr>),
+    Process(u64),
+}
+
+impl Watcher {
+    pub(crate) fn new() -> Result<Self> {
+        let watcher = Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            inotify: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
+            stop: eventfd(0, EventfdFlags::CLOEXEC)?,
+            watched: Mutex::new(Watched {
+                next_process: FIRST_PROCESS,
+                ..Watched::default()
+            }),
+        };
+        watcher.poll(watcher.stop.as_fd(), STOP, epoll::EventFlags::IN)?;
+        watcher.poll(watcher.inotify.as_fd(), INOTIFY, epoll::EventFlags::IN)?;
+        Ok(watcher)
+    }
+
+    fn poll(&self, fd: impl AsFd, tag: u64, flags: epoll::EventFlags) -> Result<()> {
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(tag), flags)
+    }
+
+    /// Watches `path` for `helper`.
+    /// NB: what happened to the path before this returned is not reported; look again after it.
+    pub(crate) fn watch(self: &Arc<Self>, path: &CStr, helper: &Arc<Helper>) -> Result<Watch> {
+        let target = match process_of(path) {
+            Some(pid) => self.watch_process(pid, helper),
+            None => self.watch_name(path, helper),
+        }?;
+        Ok(Watch {
+            watcher: self.clone(),
+            helper: Arc::downgrade(helper),
+            target,
+        })
+    }
+
+    fn watch_process(&self, pid: Pid, helper: &Arc<Helper>) -> Result<Target> {
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let mut watched = self.watched.lock();
+        let tag = watched.next_process;
+        self.poll(
+            pidfd.as_fd(),
+            tag,
+            epoll::EventFlags::IN | epoll::EventFlags::ONESHOT,
+        )?;
+        watched.next_process += 1;
+        let entry = (pidfd, Arc::downgrade(helper));
+        watched.processes.insert(tag, entry);
+        Ok(Target::Process(tag))
+    }
+
+    fn watch_name(&self, path: &CStr, helper: &Arc<Helper>) -> Result<Target> {
+        let (directory, name) = split(path).ok_or(Errno::INVAL)?;
+        self.watched.lock().arriving += 1;
+        let watching = inotify::add_watch(
+            &self.inotify,
+            directory,
+            WatchFlags::DELETE
+                | WatchFlags::MOVE
+                | WatchFlags::DELETE_SELF
+                | WatchFlags::MOVE_SELF
+                | WatchFlags::ONLYDIR,
+        );
+        let mut watched = self.watched.lock();
+        watched.arriving -= 1;
+        if let Ok(directory) = watching {
+            let names = watched.directories.entry(directory).or_default();
+            names.insert(name.clone(), Arc::downgrade(helper));
+        }
+        self.sweep(&mut watched);
+        Ok(Target::Name(watching?, name))
+    }
+
+    /// Ends the watches on directories in which no name is watched.
+    fn sweep(&self, watched: &mut Watched) {
+        if watched.arriving == 0 {
+            watched.directories.retain(|&directory, names| {
+                if names.is_empty() {
+                    // EINVAL if the kernel has ended it, because the directory is gone.
+                    let _ = inotify::remove_watch(&self.inotify, directory);
+                }
+                !names.is_empty()
+            });
+        }
+    }
+
+    fn unwatch(&self, watch: &Watch) {
+        let mut watched = self.watched.lock();
+        match &watch.target {
+            Target::Process(tag) => {
+                watched.processes.remove(tag);
+            }
+            Target::Name(directory, name) => {
+                if let Some(names) = watched.directories.get_mut(directory)
+                    // Another helper may have come to sleep there since.
+                    && names.get(name).is_some_and(|helper| helper.ptr_eq(&watch.helper))
+                {
+                    names.remove(name);
+                    if names.is_empty() {
+                        self.sweep(&mut watched);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The watcher thread: calls `look` with every helper that should, until it is told to stop.
+    pub(crate) fn run(&self, look: impl Fn(&Arc<Helper>)) {
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            match epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                None,
+            ) {
+                Ok(_) | Err(Errno::INTR) => {}
+                // Nothing it is given can make it fail; if it does, lingering still ends.
+                Err(_) => return,
+            }
+            for event in &events {
+                match event.data.u64() {
+                    STOP => return,
+                    INOTIFY => self.read_inotify(&look),
+                    process => self.watched.lock().process(process).iter().for_each(&look),
+                }
+            }
+        }
+    }
+
+    /// Ends the thread in [`Watcher::run`].
+    pub(crate) fn stop(&self) {
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+
+    fn read_inotify(&self, look: impl Fn(&Arc<Helper>)) {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        while let Ok(event) = reader.next() {
+            let concerned = self.watched.lock().named(&event);
+            concerned.iter().for_each(&look);
+        }
+    }
+}
+
+impl Watched {
+    fn process(&self, tag: u64) -> Option<Arc<Helper>> {
+        self.processes
+            .get(&tag)
+            .and_then(|(_, helper)| helper.upgrade())
+    }
+
+    /// Whom an event concerns: the helper behind the name; without one, all in the directory; and
+    /// when events were lost, all.
+    fn named(&mut self, event: &inotify::Event<'_>) -> Vec<Arc<Helper>> {
+        let in_directory = |names: &HashMap<Box<CStr>, Weak<Helper>>| {
+            names.values().filter_map(Weak::upgrade).collect::<Vec<_>>()
+        };
+        if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+            return self.directories.values().flat_map(in_directory).collect();
+        }
+        if event.events().contains(ReadFlags::IGNORED) {
+            let names = self.directories.remove(&event.wd());
+            return names.iter().flat_map(in_directory).collect();
+        }
+        let Some(names) = self.directories.get(&event.wd()) else {
+            return Vec::new();
+        };
+        match event.file_name() {
+            Some(name) => names
+                .get(name)
+                .and_then(Weak::upgrade)
+                .into_iter()
+                .collect(),
+            None => in_directory(names),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.watcher.unwatch(self);
+    }
+}
+
+/// PID, if the path is `/proc/PID/ns/net`.
+fn process_of(path: &CStr) -> Option<Pid> {
+    let pid = path
+        .to_str()
+        .ok()?
+        .strip_prefix("/proc/")?
+        .strip_suffix("/ns/net")?;
+    Pid::from_raw(pid.parse().ok()?)
+}
+
+/// Directory and name; `None` for a path that ends with a slash.
+fn split(path: &CStr) -> Option<(CString, Box<CStr>)> {
+    let bytes = path.to_bytes();
+    let (directory, name) = match bytes.iter().rposition(|&byte| byte == b'/') {
+        None => (&b"."[..], bytes),
+        Some(0) => (&b"/"[..], &bytes[1..]),
+        Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
+    };
+    let name = CString::new(name).ok().filter(|name| !name.is_empty())?;
+    Some((CString::new(directory).ok()?, name.into_boxed_c_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_at_its_last_slash() {
+        let parts = |path| {
+            split(path).map(|(directory, name)| {
+                let text = |bytes: &CStr| bytes.to_str().unwrap().to_owned();
+                (text(&directory), text(&name))
+            })
+        };
+        let of = |directory: &str, name: &str| Some((directory.to_owned(), name.to_owned()));
+        assert_eq!(parts(c"/run/netns/a"), of("/run/netns", "a"));
+        assert_eq!(parts(c"/a"), of("/", "a"));
+        assert_eq!(parts(c"a"), of(".", "a"));
+        assert_eq!(parts(c"/a/"), None);
+        assert_eq!(parts(c""), None);
+    }
+
+    #[test]
+    fn only_a_process_path_names_a_process() {
+        assert_eq!(
+            process_of(c"/proc/17/ns/net").map(|pid| pid.as_raw_nonzero().get()),
+            Some(17)
+        );
+        assert_eq!(process_of(c"/proc/self/ns/net"), None);
+        assert_eq!(process_of(c"/proc/0/ns/net"), None);
+        assert_eq!(process_of(c"/proc/-1/ns/net"), None);
+        assert_eq!(process_of(c"/host/proc/17/ns/net"), None);
+    }
+}
