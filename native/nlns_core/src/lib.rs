@@ -12,6 +12,7 @@
 //! | `registry`, `path` | which paths are in use; one path's queue and the right to serve it |
 //! | `crew`, `helper` | who is awake, who sleeps where; one helper as others see it |
 //! | `work` | what a helper thread does |
+//! | `spin` | how long it looks for work before it sleeps |
 //! | `keeper` | starting, joining and watching over helpers |
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
@@ -31,6 +32,7 @@ mod path;
 mod pool;
 mod registry;
 mod release;
+mod spin;
 mod sys;
 mod watcher;
 mod work;

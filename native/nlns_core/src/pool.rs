@@ -14,6 +14,7 @@ use crate::netns::{Host, Spec};
 use crate::path::{Job, Path, Reply};
 use crate::registry::Registry;
 use crate::release::Departure;
+use crate::spin::Spin;
 use crate::watcher::Watcher;
 
 /// The pool's bounds.
@@ -50,6 +51,7 @@ pub struct Pool {
     /// Paths with requests that no helper is serving; each is in it at most once.
     pub(crate) ready: (Sender<Arc<Path>>, Receiver<Arc<Path>>),
     pub(crate) crew: Crew,
+    pub(crate) spin: Spin,
     pub(crate) keeper: Orders,
     /// The keeper looks every few milliseconds whether ready paths are being served.
     pub(crate) watched: AtomicBool,
@@ -69,6 +71,7 @@ impl Pool {
             registry: Registry::new(),
             ready: unbounded(),
             crew: Crew::new(config.max_helpers),
+            spin: Spin::new(),
             keeper,
             watched: AtomicBool::new(false),
             counters: Counters::default(),

@@ -244,12 +244,12 @@ impl Drop for Watch {
 
 /// PID, if the path is `/proc/PID/ns/net`.
 fn process_of(path: &CStr) -> Option<Pid> {
-    let pid = path
-        .to_str()
-        .ok()?
-        .strip_prefix("/proc/")?
-        .strip_suffix("/ns/net")?;
-    Pid::from_raw(pid.parse().ok()?)
+    let path = path.to_str().ok()?;
+    let pid = path.strip_prefix("/proc/")?.strip_suffix("/ns/net")?;
+    pid.parse()
+        .ok()
+        .filter(|&pid| pid > 0)
+        .and_then(Pid::from_raw)
 }
 
 /// Directory and name; `None` for a path that ends with a slash.

@@ -77,6 +77,7 @@ impl Worker<'_> {
             }
             match self.pool.next_ready() {
                 Some(path) => self.serve(path)?,
+                None if self.pool.spin.wait(|| self.is_work()) => {}
                 None => match self.rest()? {
                     Rest::Over => {}
                     Rest::Retired => break,
@@ -193,6 +194,10 @@ impl Worker<'_> {
         }
     }
 
+    fn is_work(&self) -> bool {
+        !self.pool.ready.1.is_empty() || self.me.is_asked() || self.pool.is_stopping()
+    }
+
     /// Whether its path leads elsewhere, or nowhere, by now.
     fn is_astray(&self) -> bool {
         let path = self.me.path();
@@ -220,6 +225,7 @@ impl Worker<'_> {
             };
             let until = limit.and_then(|limit| self.last_served.checked_add(limit));
             if self.sleep(pinned, until) {
+                self.pool.spin.woken_after(self.last_served.elapsed());
                 return Ok(Rest::Over);
             }
             if pinned {
@@ -251,9 +257,7 @@ impl Worker<'_> {
     /// `true` if it was called or has found work, `false` at `deadline`; awake again in both cases.
     fn sleep(&self, pinned: bool, deadline: Option<Instant>) -> bool {
         let crew = &self.pool.crew;
-        let is_work =
-            || !self.pool.ready.1.is_empty() || self.me.is_asked() || self.pool.is_stopping();
-        if !crew.lie_down(self.me, pinned, is_work) {
+        if !crew.lie_down(self.me, pinned, || self.is_work()) {
             return true;
         }
         while !self.me.was_called() {
