@@ -5,7 +5,7 @@ defmodule Nlns do
              |> String.split("<!-- moduledoc -->")
              |> Enum.fetch!(1)
 
-  alias Nlns.{Native, Request}
+  alias Nlns.{Handle, Native, Request, Spec}
 
   # linux/socket.h; both are part of the kernel's ABI.
   @af_netlink 16
@@ -31,6 +31,27 @@ defmodule Nlns do
 
   defguardp is_int(n) when is_integer(n) and n in 0..@max_int
 
+  @typedoc """
+  Which namespace: a path, the one of a process (`/proc/PID/ns/net`) or the one that `ip netns` gave a
+  name (`/run/netns/NAME`).
+
+  `{:pid, pid}` means the process that has this number when the call is made: if it ends before the
+  socket is open, the answer is `{:open, 2}`, even if another process has got the number by then.
+  """
+  @type netns :: binary() | {:pid, pos_integer()} | {:name, binary()}
+
+  @typedoc "As `:socket.open/3` takes it, by name or number: `:inet`, `:inet6`, `:local`; and `:netlink`, `:packet`."
+  @type domain :: atom() | non_neg_integer()
+
+  @typedoc "`:stream`, `:dgram`, `:raw`, `:seqpacket`, `:rdm` or a number."
+  @type type :: atom() | non_neg_integer()
+
+  @typedoc """
+  `:default`, `:tcp`, `:udp`, `:icmp`, ... or a number: the form that socket(2) takes for the domain.
+  (For `:packet` that is network byte order, packet(7): `0x0300` is every protocol.)
+  """
+  @type protocol :: atom() | non_neg_integer()
+
   @doc """
   Opens an `AF_NETLINK`, `SOCK_RAW`, `SOCK_CLOEXEC` socket in the network namespace that `path` names.
 
@@ -50,22 +71,8 @@ defmodule Nlns do
 
   def open_in_netns(path, protocol, timeout)
       when is_binary(path) and is_int(protocol) and is_timeout(timeout) do
-    # The reference, the call that gives it away and a receive of nothing but it, all in one function:
-    # only so does the VM know that older messages need not be looked at.
-    ref = make_ref()
-
-    case Native.open(path, @af_netlink, @sock_raw, protocol, ref) do
-      {:ok, resource} ->
-        receive do
-          {:nlns, ^ref, {:ok, _handle}} -> Native.take(resource)
-          {:nlns, ^ref, {:error, reason}} -> {:error, reason}
-        after
-          timeout -> give_up(ref, resource)
-        end
-
-      {:error, reason} ->
-        {:error, reason}
-    end
+    with {:ok, resource} <- open_now(path, @af_netlink, @sock_raw, protocol, timeout),
+         do: Native.take(resource)
   end
 
   def open_in_netns(path, protocol, timeout) do
@@ -86,19 +93,52 @@ defmodule Nlns do
   """
   @spec open_in_netns_async(binary(), non_neg_integer()) :: Request.t()
   def open_in_netns_async(path, protocol) when is_binary(path) and is_int(protocol) do
-    ref = make_ref()
-
-    case Native.open(path, @af_netlink, @sock_raw, protocol, ref) do
-      {:ok, resource} ->
-        %Request{ref: ref, owner: self(), resource: resource}
-
-      {:error, reason} ->
-        send(self(), {:nlns, ref, {:error, reason}})
-        %Request{ref: ref, owner: self(), resource: nil}
-    end
+    request(path, @af_netlink, @sock_raw, protocol)
   end
 
   def open_in_netns_async(path, protocol), do: check_open!(path, protocol)
+
+  @doc """
+  Opens a socket of any family, type and protocol in a namespace, close-on-exec; otherwise like
+  `open_in_netns/3`.
+
+      {:ok, fd} = Nlns.open({:name, "blue"}, :inet, :stream, :tcp)
+      {:ok, tcp} = :gen_tcp.connect({127, 0, 0, 1}, 80, [:binary, active: false, fd: fd])
+
+  `:gen_tcp`, `:gen_udp` and `:gen_sctp` take such a descriptor over as it is (`fd:`) and close it. To
+  make a `:socket` of it, use `open_socket/5` instead.
+  """
+  @spec open(netns(), domain(), type(), protocol(), timeout()) ::
+          {:ok, non_neg_integer()} | {:error, reason()}
+  def open(netns, domain, type, protocol, timeout \\ 5_000) do
+    with {:ok, resource} <- open_any(netns, domain, type, protocol, timeout),
+         do: Native.take(resource)
+  end
+
+  @doc "Begins to open a socket of any family; otherwise like `open_in_netns_async/2`."
+  @spec open_async(netns(), domain(), type(), protocol()) :: Request.t()
+  def open_async(netns, domain, type, protocol) do
+    request(
+      Spec.netns!(netns),
+      Spec.domain!(domain),
+      Spec.type!(type),
+      Spec.protocol!(protocol)
+    )
+  end
+
+  @doc """
+  Opens a socket of any family as a `t::socket.socket/0`, which the calling process owns: ready for
+  `:socket.connect/2`, `:socket.bind/2`, and closed by `:socket.close/1` or with that process.
+
+  What `:socket` itself cannot do with the descriptor is reported at the stage `:socket`.
+  """
+  @spec open_socket(netns(), domain(), type(), protocol(), timeout()) ::
+          {:ok, :socket.socket()} | {:error, reason()}
+  def open_socket(netns, domain, type, protocol, timeout \\ 5_000) do
+    with {:ok, resource} <- open_any(netns, domain, type, protocol, timeout),
+         {:error, reason} <- Handle.to_socket(%Handle{resource: resource}),
+         do: {:error, {:socket, Nlns.Error.errno(reason)}}
+  end
 
   @doc """
   Waits for the answer of a request, and answers like `open_in_netns/3`: with a descriptor that the
@@ -220,6 +260,50 @@ defmodule Nlns do
   """
   @spec format_error(reason()) :: String.t()
   defdelegate format_error(reason), to: Nlns.Error, as: :format
+
+  defp open_any(netns, domain, type, protocol, timeout) when is_timeout(timeout) do
+    open_now(
+      Spec.netns!(netns),
+      Spec.domain!(domain),
+      Spec.type!(type),
+      Spec.protocol!(protocol),
+      timeout
+    )
+  end
+
+  defp open_any(_netns, _domain, _type, _protocol, timeout), do: check_timeout!(timeout)
+
+  # The reference, the call that gives it away and a receive of nothing but it, all in one function:
+  # only so does the VM know that older messages need not be looked at.
+  defp open_now(place, domain, type, protocol, timeout) do
+    ref = make_ref()
+
+    case Native.open(place, domain, type, protocol, ref) do
+      {:ok, resource} ->
+        receive do
+          {:nlns, ^ref, {:ok, _handle}} -> {:ok, resource}
+          {:nlns, ^ref, {:error, reason}} -> {:error, reason}
+        after
+          timeout -> give_up(ref, resource)
+        end
+
+      {:error, reason} ->
+        {:error, reason}
+    end
+  end
+
+  defp request(place, domain, type, protocol) do
+    ref = make_ref()
+
+    case Native.open(place, domain, type, protocol, ref) do
+      {:ok, resource} ->
+        %Request{ref: ref, owner: self(), resource: resource}
+
+      {:error, reason} ->
+        send(self(), {:nlns, ref, {:error, reason}})
+        %Request{ref: ref, owner: self(), resource: nil}
+    end
+  end
 
   defp give_up(ref, resource) do
     cancel(ref, resource)

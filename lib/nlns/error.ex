@@ -67,6 +67,12 @@ defmodule Nlns.Error do
     {:thread, 110} => "no answer within the timeout; Nlns.info/0 tells whether helpers are stuck"
   }
 
+  # The atoms that `:socket` answers for errnos when it adopts a descriptor; EINVAL for its own.
+  @errnos %{emfile: 24, enfile: 23, enomem: 12, enobufs: 105, ebadf: 9, enotsock: 88}
+
+  @spec errno(atom()) :: integer()
+  def errno(name), do: Map.get(@errnos, name, 22)
+
   @spec format(Nlns.reason()) :: String.t()
   def format({stage, errno} = reason) when is_map_key(@steps, stage) and is_integer(errno) do
     text = "#{@steps[stage]}: #{Native.strerror(errno)} (#{@names[errno] || errno})"

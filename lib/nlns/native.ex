@@ -25,9 +25,15 @@ defmodule Nlns.Native do
   @spec stop(reference()) :: :ok | :pending
   def stop(_ref), do: stub()
 
-  @spec open(binary(), non_neg_integer(), non_neg_integer(), non_neg_integer(), reference()) ::
+  @spec open(
+          binary() | pos_integer(),
+          non_neg_integer(),
+          non_neg_integer(),
+          non_neg_integer(),
+          reference()
+        ) ::
           {:ok, resource()} | {:error, {Nlns.stage(), integer()}}
-  def open(_path, _domain, _type, _protocol, _ref), do: stub()
+  def open(_path_or_pid, _domain, _type, _protocol, _ref), do: stub()
 
   @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}
   def take(_resource), do: stub()

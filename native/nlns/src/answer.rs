@@ -1,11 +1,12 @@
 //! A request's way out of a scheduler and its answer's way back into a mailbox.
 
-use std::os::fd::OwnedFd;
-
-use nlns_core::{Error, Handover, Reply, Spec};
+use nlns_core::{Error, Handover, Reply, Socket, Spec};
 use rustler::env::SavedTerm;
 use rustler::types::tuple::get_tuple;
-use rustler::{Binary, Encoder, Env, LocalPid, NifStruct, OwnedEnv, Reference, ResourceArc, Term};
+use rustler::{
+    Binary, Encoder, Env, LocalPid, NifStruct, NifUntaggedEnum, OwnedEnv, Reference, ResourceArc,
+    Term,
+};
 
 use crate::descriptor::Descriptor;
 use crate::{running, terms};
@@ -16,11 +17,18 @@ struct Handle {
     resource: ResourceArc<Descriptor>,
 }
 
+/// Where to open: a path, or a process by its number.
+#[derive(NifUntaggedEnum)]
+enum Where<'a> {
+    Process(i32),
+    Path(Binary<'a>),
+}
+
 /// `{:ok, resource}`, and then `{:nlns, ref, answer}` to the caller; or `{:error, {stage, errno}}`.
 #[rustler::nif]
 fn open<'a>(
     env: Env<'a>,
-    path: Binary<'a>,
+    place: Where<'a>,
     domain: u16,
     kind: u32,
     protocol: u32,
@@ -33,8 +41,10 @@ fn open<'a>(
         protocol,
     };
     let answer = Box::new(Answer::new(env, reference, descriptor.clone()));
-    let submitted =
-        running::pool_or_stopped().and_then(|pool| pool.open(path.as_slice(), spec, answer));
+    let submitted = running::pool_or_stopped().and_then(|pool| match place {
+        Where::Path(path) => pool.open(&path, spec, answer),
+        Where::Process(pid) => pool.open_process(pid, spec, answer),
+    });
     match submitted {
         Ok(()) => (terms::ok(), descriptor).encode(env),
         Err(error) => terms::failure(env, error),
@@ -77,13 +87,13 @@ impl Reply for Answer {
         !self.descriptor.0.is_cancelled()
     }
 
-    fn answer(mut self: Box<Self>, result: Result<OwnedFd, Error>) {
+    fn answer(mut self: Box<Self>, result: Result<Socket, Error>) {
         let handover = &self.descriptor.0;
-        let (fd, error) = match result {
-            Ok(fd) => (Some(fd), None),
+        let (socket, error) = match result {
+            Ok(socket) => (Some(socket), None),
             Err(error) => (None, Some(error)),
         };
-        let Some(_sending) = handover.offer(fd) else {
+        let Some(_sending) = handover.offer(socket) else {
             return;
         };
         let success = self.success;

@@ -1,8 +1,6 @@
 //! The resource behind `Nlns.Handle` and `Nlns.Request`, and the descriptors that left it as numbers.
 
-use std::os::fd::OwnedFd;
-
-use nlns_core::{Cancelled, Handover, issued, with_borrowed};
+use nlns_core::{Cancelled, Handover, Socket, issued, with_borrowed};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 
@@ -12,7 +10,7 @@ use crate::terms;
 ///
 /// NB: made only in the NIF that submits a request: after a purge erts has freed the resource type,
 /// and a helper that made one would take the VM down.
-pub struct Descriptor(pub Handover<OwnedFd>);
+pub struct Descriptor(pub Handover<Socket>);
 
 #[rustler::resource_impl]
 impl Resource for Descriptor {}
@@ -21,7 +19,7 @@ impl Resource for Descriptor {}
 #[rustler::nif]
 fn take(env: Env<'_>, descriptor: ResourceArc<Descriptor>) -> Term<'_> {
     match descriptor.0.take() {
-        Some(fd) => (terms::ok(), issued::issue(fd)).encode(env),
+        Some(socket) => (terms::ok(), issued::issue(socket)).encode(env),
         None => (terms::error(), terms::closed()).encode(env),
     }
 }

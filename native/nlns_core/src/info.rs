@@ -50,6 +50,8 @@ pub struct Info {
     pub refused: u64,
     /// Requests whose caller gave up before they were served.
     pub cancelled: u64,
+    /// Descriptors that wait to be closed, where closing takes time.
+    pub closing: usize,
     /// Times that a helper entered a namespace.
     pub entered: u64,
     /// Helper threads started.
@@ -93,6 +95,7 @@ impl Pool {
             failed: counters.failed.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
             cancelled: counters.cancelled.load(Ordering::Relaxed),
+            closing: crate::socket::closing(),
             entered: counters.entered.load(Ordering::Relaxed),
             started: counters.started.load(Ordering::Relaxed),
             died: counters.died.load(Ordering::Relaxed),

@@ -4,12 +4,13 @@
 //! leaves is remembered with its socket's `SO_COOKIE`, which the kernel never gives twice, and is
 //! closed only by whoever removes the entry, and only if the number still has that cookie.
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use once_cell::sync::OnceCell;
-use rustix::net::sockopt::socket_cookie;
+use rustix::net::sockopt::{socket_cookie, socket_domain};
 
+use crate::socket::Socket;
 use crate::sys;
 
 const CHUNK: usize = 1024;
@@ -35,7 +36,7 @@ impl Table {
 /// Turns a descriptor into a number that the caller of nlns owns from now on.
 ///
 /// A number beyond the table is handed out too; [`close`] then leaves it alone.
-pub fn issue(fd: OwnedFd) -> RawFd {
+pub fn issue(fd: Socket) -> RawFd {
     // Every socket has one; 0 (never a cookie) only makes `close` refuse.
     let cookie = socket_cookie(fd.as_fd()).unwrap_or(0);
     if let Some(entry) = ISSUED.entry(fd.as_raw_fd()) {
@@ -49,10 +50,14 @@ pub fn issue(fd: OwnedFd) -> RawFd {
 ///
 /// Whoever closes issued numbers behind nlns's back while this runs races with it, as with any
 /// other `close(2)` of that number.
-pub fn reclaim(fd: RawFd) -> Option<OwnedFd> {
+pub fn reclaim(fd: RawFd) -> Option<Socket> {
     let cookie = ISSUED.entry(fd)?.swap(0, Ordering::AcqRel);
-    let found = sys::with_borrowed(fd, |fd| socket_cookie(fd));
-    (cookie != 0 && found == Ok(cookie)).then(|| sys::adopt(fd))
+    if cookie == 0 {
+        return None;
+    }
+    let found = sys::with_borrowed(fd, |fd| Ok((socket_cookie(fd)?, socket_domain(fd)?)));
+    let (found, domain) = found.ok()?;
+    (found == cookie).then(|| Socket::new(sys::adopt(fd), domain.as_raw()))
 }
 
 #[cfg(test)]
@@ -61,7 +66,7 @@ mod tests {
     use crate::netns::{Host, Spec};
     use rustix::io::{dup2, fcntl_getfd};
 
-    fn socket() -> OwnedFd {
+    fn socket() -> Socket {
         let mut netns = Host::find().unwrap().netns();
         netns.socket(Spec::netlink(0)).unwrap()
     }

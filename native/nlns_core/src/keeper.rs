@@ -21,6 +21,7 @@ use crate::helper::Helper;
 use crate::netns::Host;
 use crate::path::{Job, Path};
 use crate::pool::Pool;
+use crate::socket::Closer;
 use crate::watcher::Watcher;
 use crate::{sys, work};
 
@@ -86,6 +87,7 @@ impl Keeper {
         let main = rustix::process::getpid();
         let _ = sched_getaffinity(Some(main)).and_then(|cpus| sched_setaffinity(None, &cpus));
         let watcher = self.start_watcher();
+        let closer = Closer::start(STACK).ok();
         if self.pool.crew.make_room() {
             self.hire();
         }
@@ -100,6 +102,9 @@ impl Keeper {
                     if let (Some(watcher), Some(thread)) = (self.pool.watcher.get(), watcher) {
                         watcher.stop();
                         let _ = thread.join();
+                    }
+                    if let Some(closer) = closer {
+                        closer.stop();
                     }
                     stopped(stuck);
                     break;
@@ -281,7 +286,7 @@ impl Keeper {
 fn refuse(path: &Path, error: Error) {
     while let Some(job) = path.pop() {
         match job {
-            Job::Open(_, reply) if reply.is_wanted() => reply.answer(Err(error)),
+            Job::Open(request) if request.reply.is_wanted() => request.reply.answer(Err(error)),
             Job::Open(..) | Job::Release(_) => {}
         }
     }

@@ -16,7 +16,9 @@
 //! | `keeper` | starting, joining and watching over helpers |
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
+//! | [`Socket`] | closing without waiting |
 //! | [`Handover`] | one descriptor's way from helper to caller |
+//! | `process` | a process as distinct from its number |
 //! | [`issued`] | which descriptors were given away as numbers |
 //! | `sys` | system calls that need `unsafe` |
 
@@ -30,8 +32,10 @@ mod keeper;
 mod netns;
 mod path;
 mod pool;
+mod process;
 mod registry;
 mod release;
+mod socket;
 mod spin;
 mod sys;
 mod watcher;
@@ -43,4 +47,5 @@ pub use info::{HelperInfo, Info, State};
 pub use netns::Spec;
 pub use path::Reply;
 pub use pool::{Config, Pool};
+pub use socket::Socket;
 pub use sys::with_borrowed;

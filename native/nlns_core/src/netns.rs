@@ -9,6 +9,7 @@ use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with}
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, Stage};
+use crate::socket::Socket;
 use crate::sys;
 
 /// Not `/proc/thread-self`: that is where a thread is, this is where the VM is (the main thread's).
@@ -84,13 +85,14 @@ impl Spec {
         }
     }
 
-    fn socket(self) -> Result<OwnedFd, Errno> {
-        socket_with(
+    fn socket(self) -> Result<Socket, Errno> {
+        let fd = socket_with(
             AddressFamily::from_raw(self.domain),
             SocketType::from_raw(self.kind),
             SocketFlags::CLOEXEC,
             std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw),
-        )
+        )?;
+        Ok(Socket::new(fd, self.domain))
     }
 }
 
@@ -206,7 +208,7 @@ impl Netns {
     }
 
     /// A close-on-exec socket, proven to be in this namespace, in which the calling thread must be.
-    pub fn socket(&mut self, spec: Spec) -> Result<OwnedFd, Refusal> {
+    pub fn socket(&mut self, spec: Spec) -> Result<Socket, Refusal> {
         let fd = spec.socket().map_err(Refusal::at(Stage::Socket))?;
         match sys::netns_cookie(fd.as_fd()) {
             Ok(cookie) if *self.cookie.get_or_insert(cookie) == cookie => Ok(fd),

@@ -8,19 +8,29 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::error::Error;
 use crate::netns::Spec;
+use crate::process::Process;
 use crate::release::Departure;
+use crate::socket::Socket;
 
 /// How an answer leaves the pool. Called on a thread of the pool, never on the submitter's.
 pub trait Reply: Send {
     /// Whether anybody still waits; if not, the request is dropped without an answer.
     fn is_wanted(&self) -> bool;
     /// The one answer.
-    fn answer(self: Box<Self>, result: Result<std::os::fd::OwnedFd, Error>);
+    fn answer(self: Box<Self>, result: Result<Socket, Error>);
+}
+
+/// One socket to be opened.
+pub(crate) struct Request {
+    pub(crate) spec: Spec,
+    /// The process that must still be behind the path when it is served.
+    pub(crate) process: Option<Process>,
+    pub(crate) reply: Box<dyn Reply>,
 }
 
 /// What waits in a queue.
 pub(crate) enum Job {
-    Open(Spec, Box<dyn Reply>),
+    Open(Request),
     Release(Departure),
 }
 

@@ -11,7 +11,8 @@ use crate::crew::{Called, Crew};
 use crate::error::Error;
 use crate::keeper::{self, Order, Orders};
 use crate::netns::{Host, Spec};
-use crate::path::{Job, Path, Reply};
+use crate::path::{Job, Path, Reply, Request};
+use crate::process::Process;
 use crate::registry::Registry;
 use crate::release::Departure;
 use crate::spin::Spin;
@@ -85,9 +86,31 @@ impl Pool {
     /// Asks for a socket in the namespace that `path` names. The reply answers on a thread of the
     /// pool; if this returns an error it is dropped and the error is the answer.
     pub fn open(&self, path: &[u8], spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
-        let job = Job::Open(spec, reply);
-        let pushed = self.registry.push(path, job, self.config.max_queue);
-        match pushed {
+        let request = Request {
+            spec,
+            process: None,
+            reply,
+        };
+        self.submit(path, Ok(request))
+    }
+
+    /// The same for the namespace of the process that has the number `pid` now; one that gets the
+    /// number later is not taken for it.
+    pub fn open_process(&self, pid: i32, spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
+        let request = Process::find(pid).map(|process| Request {
+            spec,
+            process: Some(process),
+            reply,
+        });
+        self.submit(format!("/proc/{pid}/ns/net").as_bytes(), request)
+    }
+
+    fn submit(&self, path: &[u8], request: Result<Request, Error>) -> Result<(), Error> {
+        let push = |request| {
+            let job = Job::Open(request);
+            self.registry.push(path, job, self.config.max_queue)
+        };
+        match request.and_then(push) {
             Ok(path) => {
                 if let Some(path) = path {
                     self.schedule(path);

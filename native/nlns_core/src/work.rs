@@ -9,9 +9,10 @@ use crossbeam_utils::sync::Parker;
 use crate::error::Error;
 use crate::helper::{Helper, Place};
 use crate::keeper::Order;
-use crate::netns::{Host, InDoubt, Netns, Refusal, Spec};
-use crate::path::{Job, Path, Reply};
+use crate::netns::{Host, InDoubt, Netns, Refusal};
+use crate::path::{Job, Path, Reply, Request};
 use crate::pool::Pool;
+use crate::socket::Socket;
 
 /// Requests served between two looks at the path. More makes other paths wait longer for their turn
 /// (some 5 µs a request), fewer pays for the look more often (2 µs).
@@ -111,7 +112,7 @@ impl Worker<'_> {
         };
         for _ in 0..due {
             match path.pop() {
-                Some(Job::Open(spec, reply)) => self.open(spec, InHand::new(reply), reached)?,
+                Some(Job::Open(request)) => self.open(request, reached)?,
                 Some(Job::Release(departure)) => {
                     for helper in self.pool.crew.helpers() {
                         if helper.ask_to_leave(path, departure.clone()) {
@@ -127,17 +128,20 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        spec: Spec,
-        reply: InHand,
-        reached: Result<(), Error>,
-    ) -> Result<(), InDoubt> {
+    fn open(&mut self, request: Request, reached: Result<(), Error>) -> Result<(), InDoubt> {
+        let Request {
+            spec,
+            process,
+            reply,
+        } = request;
+        let reply = InHand::new(reply);
         let counters = &self.pool.counters;
         if !reply.is_wanted() {
             counters.cancelled.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
+        // NB: after the path was looked at.
+        let reached = reached.and_then(|()| process.map_or(Ok(()), |process| process.is_alive()));
         let opened = match reached.map(|()| self.here.socket(spec)) {
             Ok(Ok(fd)) => Ok(fd),
             Ok(Err(Refusal::Error(error))) | Err(error) => Err(error),
@@ -317,7 +321,7 @@ impl InHand {
         self.0.as_ref().is_some_and(|reply| reply.is_wanted())
     }
 
-    fn answer(mut self, result: Result<std::os::fd::OwnedFd, Error>) {
+    fn answer(mut self, result: Result<Socket, Error>) {
         if let Some(reply) = self.0.take() {
             reply.answer(result);
         }

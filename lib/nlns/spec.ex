@@ -1,0 +1,88 @@
+defmodule Nlns.Spec do
+  @moduledoc false
+  # What the arguments of an open mean to socket(2). Numbers are those of the kernel's ABI, which are
+  # the same on every architecture that OTP runs on (linux/socket.h, linux/net.h, linux/in.h).
+
+  # Numbers that C passes as int.
+  @max_int 2_147_483_647
+
+  @domains %{unspec: 0, local: 1, unix: 1, inet: 2, inet6: 10, netlink: 16, packet: 17}
+
+  @types %{stream: 1, dgram: 2, raw: 3, rdm: 4, seqpacket: 5}
+
+  # The names of IANA's registry that OTP knows on Linux, and `:default`.
+  @protocols %{
+    default: 0,
+    ip: 0,
+    icmp: 1,
+    igmp: 2,
+    ipip: 4,
+    tcp: 6,
+    egp: 8,
+    udp: 17,
+    dccp: 33,
+    ipv6: 41,
+    rsvp: 46,
+    gre: 47,
+    esp: 50,
+    ah: 51,
+    "ipv6-icmp": 58,
+    ospf: 89,
+    pim: 103,
+    vrrp: 112,
+    l2tp: 115,
+    sctp: 132,
+    udplite: 136,
+    mptcp: 262
+  }
+
+  @type netns :: binary() | {:pid, pos_integer()} | {:name, binary()}
+
+  @doc """
+  What `Nlns.Native.open/5` takes for a namespace: a path, or a process's number.
+
+      iex> Nlns.Spec.netns!({:name, "blue"})
+      "/run/netns/blue"
+
+      iex> Nlns.Spec.netns!({:name, "../blue"})
+      ** (ArgumentError) expected a name without "/", got: "../blue"
+  """
+  @spec netns!(netns()) :: binary() | pos_integer()
+  def netns!(path) when is_binary(path), do: path
+  def netns!({:pid, pid}) when is_integer(pid) and pid in 1..@max_int, do: pid
+
+  def netns!({:name, name}) when is_binary(name) do
+    if name in ["", ".", ".."] or String.contains?(name, "/") do
+      raise ArgumentError, "expected a name without \"/\", got: #{inspect(name)}"
+    end
+
+    "/run/netns/" <> name
+  end
+
+  def netns!(other) do
+    raise ArgumentError,
+          "expected a path, {:pid, pid} or {:name, name} for the namespace, got: #{inspect(other)}"
+  end
+
+  @doc "`AF_*`"
+  @spec domain!(atom() | non_neg_integer()) :: non_neg_integer()
+  def domain!(domain), do: number!("domain", @domains, domain, 65_535)
+
+  @doc "`SOCK_*`; flags are nlns's own business, so nothing above the types' four bits."
+  @spec type!(atom() | non_neg_integer()) :: non_neg_integer()
+  def type!(type), do: number!("type", @types, type, 15)
+
+  @doc "The protocol in the form that socket(2) takes: for `:packet`, in network byte order."
+  @spec protocol!(atom() | non_neg_integer()) :: non_neg_integer()
+  def protocol!(protocol), do: number!("protocol", @protocols, protocol, @max_int)
+
+  defp number!(_what, names, name, _max) when is_map_key(names, name), do: Map.fetch!(names, name)
+  defp number!(_what, _names, n, max) when is_integer(n) and n in 0..max, do: n
+
+  defp number!(what, names, other, max) do
+    names = names |> Map.keys() |> Enum.map_join(", ", &inspect/1)
+
+    raise ArgumentError,
+          "expected a #{what} of #{names} or from 0 to #{max}, got: #{inspect(other)}"
+  end
+end

@@ -1,0 +1,59 @@
+//! A process, not the number that it shares with those before and after it.
+
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::error::{Error, Stage};
+
+/// Holds on to the process that had a number when this was made (pidfd_open(2), Linux 5.3).
+pub(crate) struct Process(OwnedFd);
+
+impl Process {
+    /// The process that has this number now. None there, or a thread that leads no process, is what
+    /// a missing `/proc/PID` is to an open.
+    pub(crate) fn find(pid: i32) -> Result<Self, Error> {
+        let pid = (pid > 0).then(|| Pid::from_raw(pid)).flatten();
+        match pid
+            .ok_or(Errno::SRCH)
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
+        {
+            Ok(pidfd) => Ok(Self(pidfd)),
+            Err(Errno::SRCH | Errno::INVAL) => Err(ENDED),
+            Err(errno) => Err(Error::new(Stage::Open, errno)),
+        }
+    }
+
+    /// An error once it has ended. Before that its number belongs to no other, so what was read
+    /// under `/proc/PID` before this answered was its own.
+    pub(crate) fn is_alive(&self) -> Result<(), Error> {
+        let now = Timespec::default();
+        let mut pidfd = [PollFd::new(&self.0, PollFlags::IN)];
+        match poll(&mut pidfd, Some(&now)) {
+            Ok(0) => Ok(()),
+            Ok(_) | Err(_) => Err(ENDED),
+        }
+    }
+}
+
+const ENDED: Error = Error::new(Stage::Open, Errno::NOENT);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_process_that_has_ended_is_not_its_successor() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::find(child.id() as i32).unwrap();
+        assert!(process.is_alive().is_ok());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(process.is_alive(), Err(ENDED));
+        assert_eq!(Process::find(child.id() as i32).err(), Some(ENDED));
+        assert!(Process::find(0).is_err() && Process::find(-1).is_err());
+    }
+}
