@@ -144,10 +144,15 @@ impl Helper {
         self.activity.swap(RESTING, Ordering::SeqCst) == STUCK
     }
 
-    /// Declares it stuck if it has served one batch for longer than `limit`; `true` if that is new.
-    pub(crate) fn declare_stuck(&self, now: Duration, limit: Duration) -> bool {
+    /// Whether it has served one batch for longer than `limit`.
+    pub(crate) fn has_served_for(&self, limit: Duration, now: Duration) -> bool {
         let since = Duration::from_nanos(self.serving_since.load(Ordering::Relaxed));
-        now.saturating_sub(since) > limit
+        self.activity.load(Ordering::SeqCst) != RESTING && now.saturating_sub(since) > limit
+    }
+
+    /// Declares it stuck if it has served one batch for longer than `limit`; `true` if that is new.
+    pub(crate) fn declare_stuck(&self, limit: Duration, now: Duration) -> bool {
+        self.has_served_for(limit, now)
             && self
                 .activity
                 .compare_exchange(SERVING, STUCK, Ordering::SeqCst, Ordering::SeqCst)

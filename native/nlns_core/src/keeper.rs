@@ -34,6 +34,10 @@ const STACK: usize = 64 * 1024;
 const TICK: Duration = Duration::from_millis(5);
 const STUCK_AFTER: Duration = Duration::from_millis(10);
 
+/// How long every helper there may be must have been stuck before requests for other paths are refused.
+/// Shorter and requests are refused that a busy machine would have served.
+const HOPELESS_AFTER: Duration = Duration::from_secs(1);
+
 /// How long a stop waits for helpers. One that takes longer is stuck in the kernel and ends by itself
 /// when the kernel lets go of it.
 const STOP_TIME: Duration = Duration::from_secs(2);
@@ -206,7 +210,7 @@ impl Keeper {
     fn look(&mut self) {
         let now = self.pool.now();
         for helper in self.pool.crew.helpers() {
-            if helper.declare_stuck(now, STUCK_AFTER) {
+            if helper.declare_stuck(STUCK_AFTER, now) {
                 self.pool.crew.discount();
             }
         }
@@ -228,8 +232,10 @@ impl Keeper {
             Called::Enough | Called::Woken => {}
             Called::Hire => self.hire(),
             Called::Nobody => {
+                let now = self.pool.now();
                 let helpers = self.pool.crew.helpers();
-                if helpers.iter().all(|helper| helper.is_stuck()) {
+                let is_hopeless = |h: &Arc<Helper>| h.has_served_for(HOPELESS_AFTER, now);
+                if helpers.iter().all(is_hopeless) {
                     self.refuse_ready(Error::BUSY);
                 }
             }

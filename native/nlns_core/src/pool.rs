@@ -145,7 +145,7 @@ impl Pool {
 
     /// Ends every thread of the pool, the keeper last, which calls `stopped` with the number of
     /// helpers that could not be joined because they are stuck in the kernel.
-    /// What still waits is answered [`Error::STOPPED`].
+    /// What still waits is answered [`Error::STOPPED`]. To be called once.
     pub fn stop(&self, stopped: Box<dyn FnOnce(usize) + Send>) {
         self.stopping.store(true, Ordering::SeqCst);
         self.keeper.order(Order::Stop(stopped));

@@ -1,0 +1,95 @@
+//! Every interleaving of a request's two sides: `RUSTFLAGS="--cfg loom" cargo test -p nlns_core --test loom`.
+//!
+//! loom explores the hand-over's state machine (waiting, answered, sent, cancelled; slot full, empty)
+//! exhaustively. It cannot see the crossbeam queue, which is not built on loom's types.
+#![cfg(loom)]
+
+use std::sync::Arc as StdArc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use loom::sync::Arc;
+use loom::thread;
+use nlns_core::{Cancelled, Handover};
+
+/// Stands for a descriptor: counts how often it was closed.
+struct Counted(StdArc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The helper's side: whether the message was sent.
+fn helper(handover: &Handover<Counted>, closed: &StdArc<AtomicUsize>) -> bool {
+    if handover.is_cancelled() {
+        return false;
+    }
+    let sending = handover.offer(Some(Counted(closed.clone())));
+    sending.is_some()
+}
+
+#[test]
+fn a_cancel_against_an_answer_leaves_nothing_open_and_knows_of_the_message() {
+    loom::model(|| {
+        let closed = StdArc::new(AtomicUsize::new(0));
+        let handover = Arc::new(Handover::default());
+        let (theirs, count) = (handover.clone(), closed.clone());
+        let helper = thread::spawn(move || helper(&theirs, &count));
+        let cancelled = handover.cancel();
+        let sent = helper.join().unwrap();
+        // A message is sent exactly if the cancel says that one was or will be.
+        assert_eq!(sent, cancelled != Cancelled::Before);
+        assert_eq!(handover.is_sent(), sent);
+        assert!(handover.take().is_none());
+        drop(handover);
+        assert!(closed.load(Ordering::SeqCst) <= 1);
+        if sent {
+            assert_eq!(closed.load(Ordering::SeqCst), 1);
+        }
+    });
+}
+
+#[test]
+fn a_descriptor_is_taken_by_one_or_closed_never_both() {
+    loom::model(|| {
+        let closed = StdArc::new(AtomicUsize::new(0));
+        let handover = Arc::new(Handover::default());
+        let (theirs, count) = (handover.clone(), closed.clone());
+        let helping = thread::spawn(move || helper(&theirs, &count));
+        let other = handover.clone();
+        let taking = thread::spawn(move || other.take());
+        let cancelled = handover.cancel();
+        let taken = taking.join().unwrap();
+        let sent = helping.join().unwrap();
+        let was_taken = taken.is_some();
+        assert!(!was_taken || closed.load(Ordering::SeqCst) == 0);
+        drop(taken);
+        drop(handover);
+        let opened = usize::from(was_taken || closed.load(Ordering::SeqCst) == 1);
+        assert_eq!(closed.load(Ordering::SeqCst), opened);
+        assert!(!sent || cancelled != Cancelled::Before);
+    });
+}
+
+#[test]
+fn two_takers_get_it_once_and_whoever_sees_the_message_finds_it() {
+    loom::model(|| {
+        let closed = StdArc::new(AtomicUsize::new(0));
+        let handover = Arc::new(Handover::default());
+        let (theirs, count) = (handover.clone(), closed.clone());
+        let helping = thread::spawn(move || helper(&theirs, &count));
+        let other = handover.clone();
+        let taking = thread::spawn(move || other.is_sent().then(|| other.take()).flatten());
+        let first = handover.take();
+        let second = taking.join().unwrap();
+        assert!(helping.join().unwrap());
+        let third = handover.take();
+        let found = [&first, &second, &third]
+            .iter()
+            .filter(|t| t.is_some())
+            .count();
+        assert_eq!(found, 1);
+        assert_eq!(closed.load(Ordering::SeqCst), 0);
+    });
+}

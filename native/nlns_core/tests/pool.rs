@@ -1,0 +1,290 @@
+//! The pool's own promises, each by its effect.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use nlns_core::{Config, Error, Reply, Socket, Spec, State};
+
+use support::netns::{Directory, cookie, in_fresh_thread, oracle, remove, unshare_net};
+use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, threads};
+
+/// Tests count the process's threads and descriptors, so they run one at a time.
+static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+const FOREVER: Config = Config {
+    linger: None,
+    ..CONFIG
+};
+
+#[test]
+fn helpers_stay_where_they_are_used_and_leave_when_they_have_lingered() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let paths = [names.make("a"), names.make("b")];
+    let linger = Some(Duration::from_millis(100));
+    let pool = Running::start(Config { linger, ..CONFIG });
+    // A helper that is still awake serves the next path itself, so not necessarily at first.
+    eventually("one in each", || {
+        for path in &paths {
+            assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
+        }
+        pool.pinned() == 2
+    });
+    eventually("left", || pool.pinned() == 0);
+    eventually("ended but for one", || threads("nlns-helper") == 1);
+}
+
+#[test]
+fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    pool.open(&path, 0).unwrap();
+    remove(&path);
+    eventually("left the deleted", || pool.pinned() == 0);
+
+    let mut child = in_fresh_thread(|| {
+        unshare_net();
+        std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap()
+    });
+    let path = std::path::PathBuf::from(format!("/proc/{}/ns/net", child.id()));
+    pool.open(&path, 0).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("left the dead", || pool.pinned() == 0);
+}
+
+#[test]
+fn a_renamed_name_is_left_at_once() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let link = names.0.join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let pool = Running::start(FOREVER);
+    pool.open(&link, 0).unwrap();
+    std::fs::rename(&link, names.0.join("other")).unwrap();
+    eventually("left", || pool.pinned() == 0);
+}
+
+#[test]
+fn released_is_said_when_nobody_is_there_and_what_waited_was_served() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    let answers: Vec<_> = (0..500).map(|_| pool.ask(&path, 0).unwrap()).collect();
+    pool.release(&path);
+    assert_eq!(pool.pinned(), 0);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.try_recv().unwrap().is_ok())
+    );
+    pool.release(&path);
+}
+
+#[test]
+fn more_paths_than_helpers_take_turns() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let paths: Vec<_> = (0..12).map(|n| names.make(&n.to_string())).collect();
+    let max_helpers = 2;
+    let pool = Running::start(Config {
+        max_helpers,
+        ..FOREVER
+    });
+    for _ in 0..20 {
+        let asked: Vec<_> = paths
+            .iter()
+            .map(|path| pool.ask(path, 0).unwrap())
+            .collect();
+        for (path, answer) in paths.iter().zip(asked) {
+            let answer = answer.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(answer.map(cookie), oracle(path, 0));
+        }
+        assert!(threads("nlns-helper") <= max_helpers);
+    }
+    assert!(pool.pinned() <= max_helpers);
+}
+
+#[test]
+fn answers_come_in_the_order_of_the_requests() {
+    let _alone = ALONE.lock();
+    struct Numbered(usize, Sender<usize>);
+    impl Reply for Numbered {
+        fn is_wanted(&self) -> bool {
+            true
+        }
+        fn answer(self: Box<Self>, result: Result<Socket, Error>) {
+            result.unwrap();
+            self.1.send(self.0).unwrap();
+        }
+    }
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(CONFIG);
+    let (sender, answers) = unbounded();
+    for n in 0..2_000 {
+        let reply = Box::new(Numbered(n, sender.clone()));
+        let path = path.as_os_str().as_encoded_bytes();
+        pool.0.open(path, Spec::netlink(0), reply).unwrap();
+    }
+    for n in 0..2_000 {
+        assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), n);
+    }
+}
+
+/// Answers that make the helper panic, or hold it until told otherwise.
+struct Rude(Box<dyn FnOnce() + Send>);
+
+impl Reply for Rude {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+    fn answer(self: Box<Self>, _result: Result<Socket, Error>) {
+        (self.0)();
+    }
+}
+
+impl Running {
+    fn ask_rudely(&self, path: &std::path::Path, f: impl FnOnce() + Send + 'static) {
+        let path = path.as_os_str().as_encoded_bytes();
+        let reply = Box::new(Rude(Box::new(f)));
+        self.0.open(path, Spec::netlink(0), reply).unwrap();
+    }
+}
+
+#[test]
+fn a_helper_that_panics_takes_nothing_with_it() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (path, other) = (names.make("a"), names.make("b"));
+    let pool = Running::start(CONFIG);
+    pool.open(&path, 0).unwrap();
+    let before = descriptors();
+    for _ in 0..20 {
+        pool.ask_rudely(&path, || panic!("a panic that belongs to this test"));
+        let behind = pool.ask(&path, 0).unwrap();
+        assert!(pool.open(&other, 0).is_ok());
+        assert!(behind.recv_timeout(PATIENCE).unwrap().is_ok());
+    }
+    eventually("counted", || pool.0.info().died == 20);
+    pool.release(&path);
+    pool.release(&other);
+    eventually("closed", || descriptors() <= before);
+}
+
+#[test]
+fn a_helper_that_is_stuck_holds_up_its_own_path_only() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (sick, well) = (names.make("a"), names.make("b"));
+    let max_helpers = 2;
+    let pool = Running::start(Config {
+        max_helpers,
+        max_queue: 3,
+        ..CONFIG
+    });
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    for _ in 0..100 {
+        assert!(pool.open(&well, 0).is_ok());
+    }
+    let stuck = |h: &nlns_core::HelperInfo| h.state == State::Stuck;
+    eventually("seen", || pool.0.info().helpers.iter().any(stuck));
+    let waiting: Vec<_> = (0..3).map(|_| pool.ask(&sick, 0).unwrap()).collect();
+    assert_eq!(pool.ask(&sick, 0).err(), Some(Error::BUSY));
+
+    // With every helper stuck nothing can be served, and nothing waits for ever.
+    let (let_go_too, held) = bounded::<()>(0);
+    pool.ask_rudely(&well, move || held.recv().unwrap_or_default());
+    let third = names.make("c");
+    assert_eq!(pool.open(&third, 0).err(), Some(Error::BUSY));
+    drop((let_go, let_go_too));
+    for answer in waiting {
+        assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
+    }
+    assert!(pool.open(&third, 0).is_ok());
+}
+
+#[test]
+fn what_nobody_wants_is_not_opened() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(CONFIG);
+    let (reply, answer) = Answer::new();
+    reply.wanted.store(false, Ordering::SeqCst);
+    let bytes = path.as_os_str().as_encoded_bytes();
+    pool.0.open(bytes, Spec::netlink(0), reply).unwrap();
+    assert!(answer.recv_timeout(PATIENCE).is_err());
+    eventually("counted", || pool.0.info().cancelled == 1);
+    assert_eq!(pool.0.info().opened, 0);
+}
+
+#[test]
+fn a_stop_answers_what_waits_and_leaves_no_thread_and_no_descriptor() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let paths: Vec<_> = (0..4).map(|n| names.make(&n.to_string())).collect();
+    let before = descriptors();
+    for _ in 0..10 {
+        let pool = Running::start(FOREVER);
+        let asked: Vec<_> = (0..4_000)
+            .map(|n| pool.ask(&paths[n % paths.len()], 0).unwrap())
+            .collect();
+        assert_eq!(pool.stop(), 0);
+        let mut stopped = 0;
+        for answer in asked {
+            match answer.try_recv().expect("every request is answered") {
+                Ok(_) => {}
+                Err(error) => {
+                    assert_eq!(error, Error::STOPPED);
+                    stopped += 1;
+                }
+            }
+        }
+        println!("{stopped} of 4000 were answered by the stop");
+        assert_eq!(pool.ask(&paths[0], 0).err(), Some(Error::STOPPED));
+        eventually("threads", || threads("nlns") == 0);
+        drop(pool);
+        eventually("descriptors", || descriptors() == before);
+    }
+}
+
+#[test]
+fn a_thousand_callers_are_answered_once_each() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let paths: Arc<Vec<_>> = Arc::new((0..7).map(|n| names.make(&n.to_string())).collect());
+    let pool = Arc::new(Running::start(CONFIG));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let callers: Vec<_> = (0..50)
+        .map(|caller| {
+            let (pool, paths, answered) = (pool.clone(), paths.clone(), answered.clone());
+            std::thread::spawn(move || {
+                for n in 0..100 {
+                    let answer = pool.ask(&paths[(caller + n) % paths.len()], 0).unwrap();
+                    answer.recv_timeout(PATIENCE).unwrap().unwrap();
+                    // A second one would come before the sender is gone.
+                    assert!(answer.recv_timeout(PATIENCE).is_err());
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.join().unwrap();
+    }
+    assert_eq!(answered.load(Ordering::Relaxed), 5_000);
+    assert_eq!(pool.0.info().opened, 5_000);
+}

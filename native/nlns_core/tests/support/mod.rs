@@ -1,0 +1,130 @@
+//! Namespaces to open sockets in, and a caller without a BEAM.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod netns;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use nlns_core::{Config, Error, Pool, Reply, Socket, Spec};
+
+/// Far beyond what anything here takes on a busy machine; a test that gets here has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub const CONFIG: Config = Config {
+    max_helpers: 8,
+    linger: Some(Duration::from_millis(1_000)),
+    max_queue: 10_000,
+};
+
+/// A pool that is stopped, and seen to stop, at the end of the test.
+pub struct Running(pub Arc<Pool>, AtomicBool);
+
+impl Running {
+    pub fn start(config: Config) -> Self {
+        Self(Pool::start(config).unwrap(), AtomicBool::new(true))
+    }
+
+    pub fn open(&self, path: &Path, protocol: u32) -> Result<Socket, Error> {
+        self.ask(path, protocol)?.recv_timeout(PATIENCE).unwrap()
+    }
+
+    pub fn ask(
+        &self,
+        path: &Path,
+        protocol: u32,
+    ) -> Result<Receiver<Result<Socket, Error>>, Error> {
+        let (reply, answer) = Answer::new();
+        let path = path.as_os_str().as_encoded_bytes();
+        self.0.open(path, Spec::netlink(protocol), reply)?;
+        Ok(answer)
+    }
+
+    /// Waits until no helper is in a namespace.
+    pub fn release(&self, path: &Path) {
+        let (done, released) = bounded(1);
+        let path = path.as_os_str().as_encoded_bytes();
+        if self
+            .0
+            .release(path, Box::new(move || done.send(()).unwrap()))
+        {
+            released.recv_timeout(PATIENCE).unwrap();
+        }
+    }
+
+    pub fn pinned(&self) -> usize {
+        let info = self.0.info();
+        info.helpers.iter().filter(|h| h.pinned.is_some()).count()
+    }
+
+    pub fn stop(&self) -> usize {
+        self.1.store(false, Ordering::SeqCst);
+        let (done, stopped) = bounded(1);
+        self.0
+            .stop(Box::new(move |stuck| done.send(stuck).unwrap()));
+        stopped.recv_timeout(PATIENCE).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && self.1.load(Ordering::SeqCst) {
+            assert_eq!(self.stop(), 0, "helpers that could not be joined");
+        }
+    }
+}
+
+/// A reply that goes into a channel.
+pub struct Answer {
+    sender: Sender<Result<Socket, Error>>,
+    pub wanted: Arc<AtomicBool>,
+}
+
+impl Answer {
+    pub fn new() -> (Box<Self>, Receiver<Result<Socket, Error>>) {
+        let (sender, receiver) = bounded(1);
+        let wanted = Arc::new(AtomicBool::new(true));
+        (Box::new(Self { sender, wanted }), receiver)
+    }
+}
+
+impl Reply for Answer {
+    fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst)
+    }
+
+    fn answer(self: Box<Self>, result: Result<Socket, Error>) {
+        // Nobody may be waiting any more, which is the test's business.
+        let _ = self.sender.send(result);
+    }
+}
+
+/// A bounded wait for something that has no event to wait for.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Descriptors of this process.
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Threads of this process whose name begins so.
+pub fn threads(prefix: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
+    };
+    tasks
+        .map(name)
+        .filter(|name| name.starts_with(prefix))
+        .count()
+}

@@ -1,0 +1,130 @@
+//! Making and naming namespaces without another program, and the oracle: a fresh thread per open.
+#![allow(
+    unsafe_code,
+    reason = "unshare(2) and SO_NETNS_COOKIE have no safe wrapper; only test threads are moved"
+)]
+
+use std::ffi::CString;
+use std::fs::{self, Permissions};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use nlns_core::{Error, Stage};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+pub fn unshare_net() {
+    // SAFETY: a network namespace has no part in memory or descriptors.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+        .expect("these tests need CAP_SYS_ADMIN: run them as root or under unshare -Urnm");
+}
+
+/// A directory of namespace files, emptied and removed with everything mounted in it.
+pub struct Directory(pub PathBuf);
+
+impl Directory {
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nlns-test-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// A new namespace under a new name.
+    pub fn make(&self, name: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, "").unwrap();
+        mount_new(&path);
+        path
+    }
+}
+
+impl Directory {
+    /// Nobody can look into it until what this returns is dropped.
+    pub fn close(&self) -> Closed<'_> {
+        fs::set_permissions(&self.0, Permissions::from_mode(0o0)).unwrap();
+        Closed(self)
+    }
+}
+
+pub struct Closed<'a>(&'a Directory);
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        fs::set_permissions(&self.0.0, Permissions::from_mode(0o700)).unwrap();
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        for entry in fs::read_dir(&self.0).unwrap() {
+            remove(&entry.unwrap().path());
+        }
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Mounts a new namespace on a file.
+pub fn mount_new(path: &Path) {
+    let path = path.to_owned();
+    in_fresh_thread(move || {
+        unshare_net();
+        mount_bind("/proc/thread-self/ns/net", path).unwrap();
+    });
+}
+
+/// Unmounts whatever is mounted on a path, and removes what was below, as `ip netns del` does.
+pub fn remove(path: &Path) {
+    while unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok() {}
+    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
+}
+
+pub fn in_fresh_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    thread::spawn(f).join().expect("the thread does not panic")
+}
+
+/// Which namespace a socket is in.
+pub fn cookie(fd: impl AsFd) -> u64 {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `cookie`.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "SO_NETNS_COOKIE (Linux 5.14)");
+    cookie
+}
+
+/// What opening from a fresh throwaway thread answers: the specification of every open.
+pub fn oracle(path: &Path, protocol: u32) -> Result<u64, Error> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+    let at = |stage| move |errno: Errno| Error::new(stage, errno);
+    in_fresh_thread(move || {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let namespace = openat(CWD, path, flags, Mode::empty()).map_err(at(Stage::Open))?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(at(Stage::Setns))?;
+        Ok(cookie(netlink(protocol).map_err(at(Stage::Socket))?))
+    })
+}
+
+/// A netlink socket where the calling thread is.
+pub fn netlink(protocol: u32) -> Result<OwnedFd, Errno> {
+    let protocol = std::num::NonZeroU32::new(protocol).map(Protocol::from_raw);
+    let flags = SocketFlags::CLOEXEC;
+    socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)
+}
