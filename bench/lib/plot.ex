@@ -39,6 +39,7 @@ defmodule Bench.Plot do
         ["$s#{i} << END\n", for(point <- points, do: [Enum.join(point, " "), "\n"]), "END\n"]
       end,
       axes(result.plot),
+      xtics(result),
       "plot ",
       series
       |> Enum.with_index()
@@ -96,9 +97,16 @@ defmodule Bench.Plot do
     set xlabel "#{at}"
     set ylabel "opens per second, closing included"
     set yrange [0:*]
-    set format y "%'.0f"
-    set xtics (1, 4, 10, 16, 64, 100, 1000)
+    set format y "%.0s %c"
+    set offsets graph 0.05, graph 0.05, 0, 0
     """
+  end
+
+  defp xtics(%{plot: :latency}), do: ""
+
+  defp xtics(%{rows: rows}) do
+    ats = for %{at: at} <- rows, at, uniq: true, do: at
+    ["set xtics (", Enum.join(ats, ", "), ")\n"]
   end
 
   defp curve(:latency, name, i), do: "$s#{i} using 1:2 with lines #{style(name)}"

@@ -8,7 +8,7 @@ defmodule Bench.W2 do
   @ms %{full: 400, quick: 60}
 
   @impl true
-  def title, do: "64 callers, one namespace"
+  def title, do: "many callers, one namespace"
 
   @impl true
   def run(size) do
