@@ -5,7 +5,7 @@ defmodule Nlns do
              |> String.split("<!-- moduledoc -->")
              |> Enum.fetch!(1)
 
-  alias Nlns.{Handle, Native, Request, Spec}
+  alias Nlns.{Native, Request, Spec}
 
   # linux/socket.h; both are part of the kernel's ABI.
   @af_netlink 16
@@ -136,7 +136,7 @@ defmodule Nlns do
           {:ok, :socket.socket()} | {:error, reason()}
   def open_socket(netns, domain, type, protocol, timeout \\ 5_000) do
     with {:ok, resource} <- open_any(netns, domain, type, protocol, timeout),
-         {:error, reason} <- Handle.to_socket(%Handle{resource: resource}),
+         {:error, reason} <- Nlns.Adopt.socket(resource),
          do: {:error, {:socket, Nlns.Error.errno(reason)}}
   end
 

@@ -35,7 +35,7 @@ defmodule Nlns.Handle do
   """
   @spec to_socket(t()) :: {:ok, :socket.socket()} | {:error, :closed | atom()}
   def to_socket(%__MODULE__{} = handle) do
-    with {:ok, fd} <- to_fd(handle), do: Nlns.Adopt.socket(fd)
+    handle |> resource!() |> Nlns.Adopt.socket()
   end
 
   @doc "Closes the descriptor, if the handle still has it."

@@ -38,6 +38,9 @@ defmodule Nlns.Native do
   @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}
   def take(_resource), do: stub()
 
+  @spec lend(resource()) :: {:ok, non_neg_integer(), resource()} | {:error, :closed}
+  def lend(_resource), do: stub()
+
   @spec close(resource()) :: :ok
   def close(_resource), do: stub()
 

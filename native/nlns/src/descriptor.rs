@@ -1,5 +1,7 @@
 //! The resource behind `Nlns.Handle` and `Nlns.Request`, and the descriptors that left it as numbers.
 
+use std::os::fd::AsRawFd;
+
 use nlns_core::{Cancelled, Handover, Socket, issued, with_borrowed};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
@@ -20,6 +22,20 @@ impl Resource for Descriptor {}
 fn take(env: Env<'_>, descriptor: ResourceArc<Descriptor>) -> Term<'_> {
     match descriptor.0.take() {
         Some(socket) => (terms::ok(), issued::issue(socket)).encode(env),
+        None => (terms::error(), terms::closed()).encode(env),
+    }
+}
+
+/// `{:ok, fd, resource}` once: the number, to be duplicated, and its owner from now on, which only the
+/// caller knows. If the caller dies, the descriptor is closed with it; as a bare number it would leak.
+#[rustler::nif]
+fn lend(env: Env<'_>, descriptor: ResourceArc<Descriptor>) -> Term<'_> {
+    match descriptor.0.take() {
+        Some(socket) => {
+            let fd = socket.as_raw_fd();
+            let owner = ResourceArc::new(Descriptor(Handover::holding(socket)));
+            (terms::ok(), fd, owner).encode(env)
+        }
         None => (terms::error(), terms::closed()).encode(env),
     }
 }

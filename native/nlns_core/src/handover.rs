@@ -59,6 +59,16 @@ impl<T> Default for Handover<T> {
 }
 
 impl<T> Handover<T> {
+    /// One that is over: whoever comes first takes the value.
+    pub fn holding(value: T) -> Self {
+        let slot = Slot::empty();
+        slot.put(Some(value));
+        Self {
+            phase: AtomicU8::new(SENT),
+            slot,
+        }
+    }
+
     /// Whether the caller has given up; a helper that sees it need not begin.
     pub fn is_cancelled(&self) -> bool {
         self.phase.load(Ordering::Acquire) == CANCELLED
