@@ -1,0 +1,194 @@
+defmodule Nlns.DoctorChecksTest do
+  use ExUnit.Case, async: true
+
+  alias Nlns.Doctor
+  alias Nlns.Doctor.{Cgroup, Facts}
+
+  # A machine on which nothing is wrong.
+  @healthy %{
+    os: {:unix, :linux},
+    kernel: {6, 18, 0},
+    library: %{
+      path: "/lib/libnlns.so",
+      head: {:ok, ""},
+      architecture: "x86_64-pc-linux-gnu",
+      loaded?: true
+    },
+    application: :ok,
+    max_helpers: 256,
+    proc: %{mounted?: true, hidepid: nil},
+    names: {:ok, 3},
+    capabilities: [:net_raw, :sys_ptrace, :sys_admin, :sys_resource],
+    seccomp: 0,
+    initial_user_namespace?: true,
+    user_namespaces: :allowed,
+    max_open_files: 1024,
+    max_processes: 1000,
+    pids: nil,
+    inotify: {128, 65_536},
+    watcher?: true,
+    open_home: :ok,
+    open_other: :ok
+  }
+
+  test "a healthy machine has only ok, and no hints" do
+    checks = Doctor.checks(@healthy)
+    assert Enum.uniq(Enum.map(checks, & &1.status)) == [:ok]
+    assert Enum.uniq(Enum.map(checks, & &1.hint)) == [nil]
+    assert Doctor.usable?(checks)
+  end
+
+  test "every check that is not ok has a hint" do
+    for {facts, _name, _status, _text} <- failures(), check <- Doctor.checks(facts) do
+      assert check.status == :ok or is_binary(check.hint), inspect(check)
+    end
+  end
+
+  test "each failure is found, weighed and explained" do
+    for {facts, name, status, text} <- failures() do
+      checks = Doctor.checks(facts)
+      assert [check] = Enum.filter(checks, &(&1.name == name)), name
+      assert check.status == status, inspect(check)
+      assert "#{check.found} #{check.hint}" =~ text, inspect(check)
+      assert Doctor.usable?(checks) == (status == :optional)
+    end
+  end
+
+  test "without /proc nothing is said about what is read there" do
+    names = for check <- Doctor.checks(with_fact(:proc, %{mounted?: false})), do: check.name
+    assert "/proc" in names
+    refute "CAP_SYS_ADMIN" in names
+    refute "open files" in names
+  end
+
+  test "who lacks CAP_SYS_ADMIN is told how to try nlns without it" do
+    checks = Doctor.checks(%{@healthy | capabilities: []})
+    assert Enum.find(checks, &(&1.name == "CAP_SYS_ADMIN")).hint =~ "unshare -Urnm"
+  end
+
+  test "hints are wrapped, plain without a terminal, coloured on one" do
+    checks = Doctor.checks(%{@healthy | capabilities: []})
+    plain = IO.iodata_to_binary(Doctor.format(checks, false))
+    refute plain =~ "\e["
+    assert plain =~ ~r/^missing   CAP_SYS_ADMIN /m
+    assert plain =~ "\nnlns cannot be used here: 1 requirement is missing.\n"
+    for line <- String.split(plain, "\n"), do: assert(String.length(line) <= 100)
+
+    assert IO.iodata_to_binary(Doctor.format(checks, true)) =~ "\e[31mmissing"
+  end
+
+  test "what proc(5) shows is read as it is meant" do
+    status = "Name:\tbeam.smp\nCapEff:\t0000000000282000\nSeccomp:\t2\nSeccomp_filters:\t1\n"
+    assert Facts.capabilities(status) == [:net_raw, :sys_ptrace, :sys_admin]
+    assert Facts.capabilities("CapEff:\t000001ffffffffff\n") |> length() == 4
+    assert Facts.capabilities("") == []
+    assert Facts.seccomp(status) == 2
+    assert Facts.seccomp("") == nil
+
+    limits = """
+    Limit                     Soft Limit           Hard Limit           Units
+    Max processes             unlimited            unlimited            processes
+    Max open files            1024                 1048576              files
+    """
+
+    assert Facts.limit(limits, "Max open files") == 1024
+    assert Facts.limit(limits, "Max processes") == :unlimited
+    assert Facts.limit("", "Max processes") == nil
+
+    assert Facts.initial_user_namespace?("         0          0 4294967295\n")
+    refute Facts.initial_user_namespace?("         0       1000          1\n")
+  end
+
+  test "hidepid is that of the last mount on /proc" do
+    mount = fn options -> "22 27 0:21 / /proc rw,relatime shared:5 - proc proc rw#{options}\n" end
+    assert Facts.hidepid("21 1 0:1 / / rw - ext4 /dev/vda rw\n" <> mount.("")) == nil
+    assert Facts.hidepid(mount.(",hidepid=invisible")) == "invisible"
+    assert Facts.hidepid(mount.(",gid=5,hidepid=2")) == "2"
+    assert Facts.hidepid(mount.(",hidepid=2") <> mount.("")) == nil
+    assert Facts.hidepid("") == nil
+  end
+
+  test "user namespaces are forbidden in three ways" do
+    only = fn name, value -> &if(&1 == name, do: value, else: "") end
+    assert Facts.user_namespaces(only.("user.max_user_namespaces", "0")) |> elem(0) == :forbidden
+    assert Facts.user_namespaces(only.("kernel.unprivileged_userns_clone", "1")) == :allowed
+
+    apparmor = "kernel.apparmor_restrict_unprivileged_userns"
+    assert Facts.user_namespaces(only.(apparmor, "1")) == {:forbidden, apparmor <> "=1"}
+  end
+
+  test "of a cgroup and those above it, the limit that is nearest counts" do
+    files = %{
+      "/sys/fs/cgroup/a/pids.max" => "100\n",
+      "/sys/fs/cgroup/a/pids.current" => "90\n",
+      "/sys/fs/cgroup/a/b/pids.max" => "50\n",
+      "/sys/fs/cgroup/a/b/pids.current" => "5\n",
+      "/sys/fs/cgroup/a/b/c/pids.max" => "max\n",
+      "/sys/fs/cgroup/a/b/c/pids.current" => "5\n",
+      "/sys/fs/cgroup/pids/old/pids.max" => "7\n",
+      "/sys/fs/cgroup/pids/old/pids.current" => "1\n"
+    }
+
+    read = &with(:error <- Map.fetch(files, &1), do: {:error, :enoent})
+    assert Cgroup.pids("0::/a/b/c\n", read) == {100, 90}
+    assert Cgroup.pids("9:name=systemd:/\n8:pids:/old\n0::/\n", read) == {7, 1}
+    assert Cgroup.pids("0::/\n", read) == nil
+    assert Cgroup.pids("", read) == nil
+  end
+
+  test "a wrong setting is repeated in its own words" do
+    error = %ArgumentError{message: "config :nlns, linger: expected ..., got: -1"}
+    reason = {:bad_return, {{Nlns.Application, :start, [:normal, []]}, {:EXIT, {error, []}}}}
+    assert Facts.reason(reason) == error.message
+
+    assert Facts.reason({:bad_return, {:x, {:error, {:thread, 11}}}}) =~ "EAGAIN"
+    assert Facts.reason(:other) == ":other"
+  end
+
+  defp with_fact(key, value), do: Map.replace!(@healthy, key, value)
+  defp without(capability), do: %{@healthy | capabilities: @healthy.capabilities -- [capability]}
+
+  defp library(facts), do: %{@healthy | library: Map.merge(@healthy.library, facts)}
+
+  # ELF, 64 bits, little end first, ... e_type, e_machine: AArch64, x86-64.
+  defp elf(machine), do: {:ok, <<0x7F, "ELF", 2, 1, 1, 0::72, 3::little-16, machine::little-16>>}
+
+  defp failures do
+    limited = %{@healthy | initial_user_namespace?: false}
+
+    [
+      {with_fact(:os, {:unix, :darwin}), "Linux", :missing, "this is darwin"},
+      {with_fact(:kernel, {3, 16, 9}), "Linux", :missing, "3.16.9"},
+      {with_fact(:kernel, {4, 19, 0}), "following processes", :optional, "pidfd_open"},
+      {with_fact(:kernel, {5, 13, 9}), "proof per socket", :optional, "SO_NETNS_COOKIE"},
+      {with_fact(:kernel, {6, 11, 0}), "short time slices", :optional, "6.12"},
+      {with_fact(:kernel, {6, 17, 0}), "proof without looking up", :optional, "NS_GET_ID"},
+      {library(%{loaded?: false, head: {:error, :enoent}}), "native library", :missing,
+       "no such file"},
+      {library(%{loaded?: false, head: elf(183)}), "native library", :missing,
+       "built for aarch64, the Erlang VM is x86_64"},
+      {library(%{loaded?: false, head: elf(62)}), "native library", :missing, "does not load"},
+      {library(%{loaded?: false, head: {:ok, "text"}}), "native library", :missing, "no machine"},
+      {with_fact(:application, {:error, "why"}), "application", :missing, "why"},
+      {with_fact(:proc, %{mounted?: false}), "/proc", :missing, "mount -t proc"},
+      {%{without(:sys_ptrace) | proc: %{mounted?: true, hidepid: "2"}}, "/proc", :optional,
+       "hidepid=2"},
+      {with_fact(:names, {:error, :enoent}), "/run/netns", :optional, "ip netns add"},
+      {without(:sys_admin), "CAP_SYS_ADMIN", :missing, "--cap-add SYS_ADMIN"},
+      {without(:sys_ptrace), "CAP_SYS_PTRACE", :optional, "{:open, 13}"},
+      {without(:net_raw), "CAP_NET_RAW", :optional, "{:socket, 1}"},
+      {limited, "user namespace", :optional, "{:setns, 1}"},
+      {%{@healthy | seccomp: 2, open_home: {:error, "no"}}, "seccomp", :optional, "setns"},
+      {with_fact(:max_open_files, 300), "open files", :optional, "ulimit -n"},
+      {%{limited | max_processes: 200}, "threads of the user", :optional, "ulimit -u"},
+      {with_fact(:pids, {300, 100}), "threads of the cgroup", :optional, "100 of 300"},
+      {with_fact(:watcher?, false), "inotify", :optional, "max_user_instances"},
+      {with_fact(:inotify, {0, 9}), "inotify", :optional, "0 instances"},
+      {%{@healthy | open_home: {:error, "no"}}, "open in the own namespace", :optional, "no"},
+      {%{@healthy | open_home: {:error, "no"}, open_other: {:error, "no"}},
+       "open in the own namespace", :missing, "no"},
+      {with_fact(:open_other, {:error, "why"}), "open in another namespace", :missing, "why"},
+      {with_fact(:open_other, {:skipped, "why"}), "open in another namespace", :optional, "why"}
+    ]
+  end
+end

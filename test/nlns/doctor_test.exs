@@ -1,0 +1,35 @@
+defmodule Nlns.DoctorTest do
+  use Nlns.NetnsCase
+
+  import ExUnit.CaptureIO
+
+  alias Nlns.Doctor
+
+  test "here, where the tests run, nothing is missing, and nothing is left open" do
+    output = capture_io(fn -> assert Doctor.report() == :ok end)
+    assert output =~ "ok        open in another namespace  works"
+    assert output =~ "nlns can be used here."
+    refute output =~ "missing"
+  end
+
+  test "the task says the same" do
+    assert capture_io(fn -> Mix.Task.rerun("nlns.doctor") end) =~ "nlns can be used here."
+    assert_raise Mix.Error, fn -> Mix.Task.rerun("nlns.doctor", ["x"]) end
+  end
+
+  test "with the application stopped it is started, and with a wrong setting said to be wrong" do
+    # Back in place after the test.
+    restart([])
+    Application.stop(:nlns)
+    assert capture_io(fn -> assert Doctor.report() == :ok end) =~ "ok        application"
+
+    Application.stop(:nlns)
+    Application.put_env(:nlns, :linger, -1)
+    output = capture_io(fn -> assert Doctor.report() == :error end)
+
+    assert output =~
+             ~r/missing   application +does not start\n +:nlns: config :nlns, linger: expected/
+
+    assert output =~ ~r/optional  open in another namespace +not tried/
+  end
+end
