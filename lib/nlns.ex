@@ -242,10 +242,11 @@ defmodule Nlns do
       kernel), `path` and `pinned_ms` (where it is and for how long; `nil` if in no namespace), `served`
       (sockets it opened)
     * `stuck`: how many of them are
-    * `paths`: paths that have requests or a helper; `waiting`: requests in all their queues
+    * `paths`: paths that have requests or a helper; `waiting`: requests in all their queues;
+      `closing`: descriptors that wait to be closed, where that takes time
     * since the start: `opened` (sockets), `failed` (answered with a step's errno), `refused` (at once),
       `cancelled` (given up before they were served), `entered` (times a helper entered a namespace),
-      `started` (threads), `died` (threads, of a panic)
+      `woken` (times a request woke a sleeping helper), `started` (threads), `died` (threads, of a panic)
 
   `nil` when the application is not started.
   """

@@ -140,8 +140,8 @@ defmodule Nlns.NetnsCase do
       assert %{paths: 0, waiting: 0, stuck: 0, died: 0, helpers: helpers} = Nlns.info()
       now = state()
       assert now.vm_threads <= before.vm_threads
-      # A keeper, a watcher, and each helper that the pool knows of.
-      assert now.pool_threads == 2 + length(helpers)
+      # The keeper, the watcher, the closer, and each helper that the pool knows of.
+      assert now.pool_threads == 3 + length(helpers)
     end)
   end
 

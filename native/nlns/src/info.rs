@@ -21,6 +21,7 @@ struct PoolMap<'a> {
     closing: usize,
     entered: u64,
     started: u64,
+    woken: u64,
     died: u64,
 }
 
@@ -59,6 +60,7 @@ fn pool_map(env: Env<'_>, info: Info) -> PoolMap<'_> {
         closing: info.closing,
         entered: info.entered,
         started: info.started,
+        woken: info.woken,
         died: info.died,
     }
 }

@@ -56,6 +56,8 @@ pub struct Info {
     pub entered: u64,
     /// Helper threads started.
     pub started: u64,
+    /// Times that a request woke a sleeping helper.
+    pub woken: u64,
     /// Helper threads that ended in a panic.
     pub died: u64,
 }
@@ -98,6 +100,7 @@ impl Pool {
             closing: crate::socket::closing(),
             entered: counters.entered.load(Ordering::Relaxed),
             started: counters.started.load(Ordering::Relaxed),
+            woken: counters.woken.load(Ordering::Relaxed),
             died: counters.died.load(Ordering::Relaxed),
         }
     }

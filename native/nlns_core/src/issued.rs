@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use once_cell::sync::OnceCell;
-use rustix::net::sockopt::{socket_cookie, socket_domain};
+use rustix::net::sockopt::socket_cookie;
 
 use crate::socket::Socket;
 use crate::sys;
@@ -18,7 +18,8 @@ const CHUNK: usize = 1024;
 /// administrator raised it, is 1,048,576.
 const CHUNKS: usize = 1024;
 
-/// The cookie per number, 0 where nothing is issued. Chunks are made when a number first falls into
+/// What was issued under each number: its cookie and, in the lowest bit, whether it closes fast; 0
+/// where nothing is. (Cookies count up from 1; half of 64 bits is as endless as all of them.) Chunks are made when a number first falls into
 /// one and never freed; entries are single atomics, so nothing here waits.
 struct Table([OnceCell<Box<[AtomicU64; CHUNK]>>; CHUNKS]);
 
@@ -37,10 +38,11 @@ impl Table {
 ///
 /// A number beyond the table is handed out too; [`close`] then leaves it alone.
 pub fn issue(fd: Socket) -> RawFd {
-    // Every socket has one; 0 (never a cookie) only makes `close` refuse.
+    // Every socket has one; without, `close` would refuse.
     let cookie = socket_cookie(fd.as_fd()).unwrap_or(0);
     if let Some(entry) = ISSUED.entry(fd.as_raw_fd()) {
-        entry.store(cookie, Ordering::Release);
+        let issued = cookie << 1 | u64::from(fd.closes_fast());
+        entry.store(issued, Ordering::Release);
     }
     fd.into_raw_fd()
 }
@@ -51,13 +53,13 @@ pub fn issue(fd: Socket) -> RawFd {
 /// Whoever closes issued numbers behind nlns's back while this runs races with it, as with any
 /// other `close(2)` of that number.
 pub fn reclaim(fd: RawFd) -> Option<Socket> {
-    let cookie = ISSUED.entry(fd)?.swap(0, Ordering::AcqRel);
+    let issued = ISSUED.entry(fd)?.swap(0, Ordering::AcqRel);
+    let (cookie, closes_fast) = (issued >> 1, issued & 1 == 1);
     if cookie == 0 {
         return None;
     }
-    let found = sys::with_borrowed(fd, |fd| Ok((socket_cookie(fd)?, socket_domain(fd)?)));
-    let (found, domain) = found.ok()?;
-    (found == cookie).then(|| Socket::new(sys::adopt(fd), domain.as_raw()))
+    let found = sys::with_borrowed(fd, |fd| socket_cookie(fd));
+    (found == Ok(cookie)).then(|| Socket::new(sys::adopt(fd), closes_fast))
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ impl Spec {
             SocketFlags::CLOEXEC,
             std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw),
         )?;
-        Ok(Socket::new(fd, self.domain))
+        Ok(Socket::new(fd, self.domain == libc::AF_NETLINK as u16))
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) struct Counters {
     pub(crate) entered: AtomicU64,
     pub(crate) started: AtomicU64,
     pub(crate) died: AtomicU64,
+    pub(crate) woken: AtomicU64,
 }
 
 /// Helper threads, the paths they serve, and the keeper that starts and buries them.
@@ -172,7 +173,9 @@ impl Pool {
     fn schedule(&self, path: Arc<Path>) {
         self.make_ready(path.clone());
         match self.crew.call(Some(&path)) {
-            Called::Woken => {}
+            Called::Woken => {
+                self.counters.woken.fetch_add(1, Ordering::Relaxed);
+            }
             Called::Hire => self.keeper.order(Order::Hire),
             // Somebody will look, unless all who are awake get stuck before they do.
             Called::Enough | Called::Nobody => self.watch(),

@@ -1,7 +1,9 @@
 //! The paths in use, by name.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -19,7 +21,23 @@ pub(crate) struct Registry(RwLock<Paths>);
 
 struct Paths {
     open: bool,
-    by_name: HashMap<Arc<CStr>, Arc<Path>>,
+    by_name: HashMap<Name, Arc<Path>>,
+}
+
+/// A path's name, to be found by its bytes as they come from the caller.
+#[derive(PartialEq, Eq)]
+struct Name(Arc<CStr>);
+
+impl Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
+        self.0.to_bytes()
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bytes().hash(state);
+    }
 }
 
 impl Registry {
@@ -40,33 +58,34 @@ impl Registry {
         if name.len() >= PATH_MAX {
             return Err(Error::new(Stage::Open, Errno::NAMETOOLONG));
         }
-        let name = CString::new(name).map_err(|_| Error::new(Stage::Open, Errno::INVAL))?;
-        let job = match self.0.read().push(&name, job, max_queue)? {
+        let job = match self.0.read().push(name, job, max_queue)? {
             Pushed::Yes(path) => return Ok(path),
             Pushed::NoSuchPath(job) => job,
         };
+        let c_name = CString::new(name).map_err(|_| Error::new(Stage::Open, Errno::INVAL))?;
+        let c_name: Arc<CStr> = c_name.into();
         let mut paths = self.0.write();
-        let name: Arc<CStr> = name.into();
         paths
             .by_name
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(Path::new(name.clone())));
-        match paths.push(&name, job, max_queue)? {
+            .entry(Name(c_name.clone()))
+            .or_insert_with(|| Arc::new(Path::new(c_name)));
+        match paths.push(name, job, max_queue)? {
             Pushed::Yes(path) => Ok(path),
             Pushed::NoSuchPath(_) => unreachable!("it was just made"),
         }
     }
 
     pub(crate) fn find(&self, name: &[u8]) -> bool {
-        CString::new(name).is_ok_and(|name| self.0.read().by_name.contains_key(name.as_c_str()))
+        self.0.read().by_name.contains_key(name)
     }
 
     pub(crate) fn forget_if_unused(&self, path: &Path) {
         if path.is_unused() {
+            let name = path.name().to_bytes();
             let mut paths = self.0.write();
             let is_this = |found: &Arc<Path>| std::ptr::eq(&**found, path);
-            if path.is_unused() && paths.by_name.get(path.name()).is_some_and(is_this) {
-                paths.by_name.remove(path.name());
+            if path.is_unused() && paths.by_name.get(name).is_some_and(is_this) {
+                paths.by_name.remove(name);
             }
         }
     }
@@ -92,7 +111,7 @@ enum Pushed {
 }
 
 impl Paths {
-    fn push(&self, name: &CStr, job: Job, max_queue: usize) -> Result<Pushed, Error> {
+    fn push(&self, name: &[u8], job: Job, max_queue: usize) -> Result<Pushed, Error> {
         if !self.open {
             return Err(Error::STOPPED);
         }

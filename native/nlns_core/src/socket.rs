@@ -23,11 +23,15 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(fd: OwnedFd, domain: u16) -> Self {
+    pub(crate) fn new(fd: OwnedFd, closes_fast: bool) -> Self {
         Self {
             fd: Some(fd),
-            closes_fast: domain == libc::AF_NETLINK as u16,
+            closes_fast,
         }
+    }
+
+    pub(crate) fn closes_fast(&self) -> bool {
+        self.closes_fast
     }
 
     /// Takes the descriptor out of the guard.

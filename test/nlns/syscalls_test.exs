@@ -1,0 +1,75 @@
+defmodule Nlns.SyscallsTest do
+  # What an open costs in system calls, which are the same on every machine. Counted by strace(1).
+  use Nlns.NetnsCase
+
+  @opens 500
+
+  # Per open and its close, with what the VM itself does meanwhile counted too.
+  @most %{
+    "socket" => 1.0,
+    "close" => 1.0,
+    # the namespace's cookie; the socket's when it is issued and when it is closed
+    "getsockopt" => 3.0,
+    "newfstatat" => 1.0,
+    "openat" => 0.0,
+    "setns" => 0.0,
+    "clone3" => 0.0,
+    "clone" => 0.0
+  }
+
+  test "an open and its close take six system calls" do
+    restart(linger: 60_000)
+    path = netns()
+    open_and_close(path)
+    file = Path.join(tmp_dir(), "counts")
+    counts = count(file, fn -> for _ <- 1..@opens, do: open_and_close(path) end)
+    Nlns.release(path)
+
+    for {call, most} <- @most do
+      # One in twenty for the VM's own, and for a helper that was preempted until it fell asleep.
+      per_open = Map.get(counts, call, 0) / @opens
+      assert per_open <= most + 0.05, "#{call}: #{per_open} per open, at most #{most} expected"
+    end
+
+    # That they were counted at all.
+    assert counts["socket"] >= @opens
+  end
+
+  defp open_and_close(path) do
+    {:ok, fd} = Nlns.open_in_netns(path, 0)
+    Nlns.close_fd(fd)
+  end
+
+  defp count(file, fun) do
+    strace = System.find_executable("strace") || flunk("strace is not installed")
+    calls = @most |> Map.keys() |> Enum.join(",")
+    args = ["-f", "-c", "-e", "trace=" <> calls, "-o", file, "-p", System.pid()]
+    options = [:binary, :exit_status, :stderr_to_stdout, args: args]
+    port = Port.open({:spawn_executable, strace}, options)
+    {:os_pid, os_pid} = Port.info(port, :os_pid)
+    assert_receive {^port, {:data, said}}, 10_000
+    assert said =~ "attached"
+    fun.()
+    {_, 0} = System.cmd("kill", ["-INT", "#{os_pid}"])
+    await_exit(port)
+    file |> File.read!() |> parse()
+  end
+
+  defp await_exit(port) do
+    receive do
+      {^port, {:data, _}} -> await_exit(port)
+      {^port, {:exit_status, _}} -> :ok
+    after
+      10_000 -> flunk("strace has not ended")
+    end
+  end
+
+  # "% time  seconds  usecs/call  calls  [errors]  syscall"
+  defp parse(table) do
+    for line <- String.split(table, "\n"),
+        [_percent, _seconds, _each, calls | rest] <- [String.split(line)],
+        match?({_, ""}, Integer.parse(calls)),
+        into: %{},
+        do: {List.last(rest), String.to_integer(calls)}
+  end
+end
