@@ -104,9 +104,12 @@ defmodule Nlns do
 
       {:ok, fd} = Nlns.open({:name, "blue"}, :inet, :stream, :tcp)
       {:ok, tcp} = :gen_tcp.connect({127, 0, 0, 1}, 80, [:binary, active: false, fd: fd])
+      :ok = :gen_tcp.close(tcp)
+      :ok = Nlns.close_fd(fd)
 
-  `:gen_tcp`, `:gen_udp` and `:gen_sctp` take such a descriptor over as it is (`fd:`) and close it. To
-  make a `:socket` of it, use `open_socket/5` instead.
+  `:gen_tcp`, `:gen_udp` and `:gen_sctp` use such a descriptor as it is (`fd:`) and never close it: that
+  is left to the caller, after theirs. A socket that is closed with its owner is what `open_socket/5`
+  gives.
   """
   @spec open(netns(), domain(), type(), protocol(), timeout()) ::
           {:ok, non_neg_integer()} | {:error, reason()}
