@@ -1,0 +1,109 @@
+defmodule Nlns.TopTerminalTest do
+  # `mix nlns.top` as a person starts it: in a VM of its own, under a terminal that script(1) makes.
+  use ExUnit.Case
+
+  @moduletag timeout: 120_000
+
+  test "on a terminal it draws on another screen until q is pressed, and gives the first one back" do
+    port = on_terminal("stty -a; mix nlns.top --interval 50; echo status $?; stty -a")
+    shown = read_until(port, "PATH\e[0m\e[K")
+    assert shown =~ "\e[?1049h\e[?25l"
+
+    # A second frame over the first.
+    read_until(port, "\e[H")
+    Port.command(port, "xq")
+    ended = read_until(port, "status 0")
+    assert ended =~ "\e[?25h\e[?1049l"
+
+    [before, _] = String.split(shown, "\e[?1049h")
+    assert settings(before) != []
+    assert settings(read_to_end(port)) == settings(before)
+  end
+
+  test "Ctrl-C ends it like q" do
+    port = on_terminal("mix nlns.top --interval 50; echo status $?")
+    read_until(port, "PATH")
+    Port.command(port, <<3>>)
+    assert read_until(port, "status 0") =~ "\e[?1049l"
+  end
+
+  test "where the output is no terminal the views are plain text, one below the other" do
+    port = open("sh", ["-c", "mix nlns.top --interval 50 < /dev/null"])
+    shown = read_until(port, "PATH") <> read_until(port, "PATH")
+    {:os_pid, pid} = Port.info(port, :os_pid)
+    System.cmd("kill", [to_string(pid)])
+    refute shown =~ "\e"
+  end
+
+  test "--once shows the pool of another node, and the end" do
+    # A port known to both takes epmd's place, which would outlive this test.
+    {:ok, socket} = :gen_tcp.listen(0, [])
+    {:ok, number} = :inet.port(socket)
+    :gen_tcp.close(socket)
+    epmd = [{"ELIXIR_ERL_OPTIONS", "-start_epmd false -erl_epmd_port #{number}"}]
+
+    ebin = Application.app_dir(:nlns, "ebin")
+    code = "{:ok, _} = Application.ensure_all_started(:nlns); IO.puts(node()); IO.gets(\"\")"
+    args = ~w(--name top@127.0.0.1 --cookie seen -pa) ++ [ebin, "-e", code]
+    port = open("elixir", args, epmd)
+    read_until(port, "top@127.0.0.1\n")
+
+    top = fn cookie ->
+      args = ~w(nlns.top --once --interval 50 --node top@127.0.0.1 --cookie) ++ [cookie]
+      System.cmd("mix", args, env: epmd, stderr_to_stdout: true)
+    end
+
+    {text, 0} = top.("seen")
+    assert text =~ "nlns on top@127.0.0.1 "
+    assert text =~ "opened/s 0"
+    {text, 1} = top.("other")
+    assert text =~ "top@127.0.0.1 cannot be reached"
+  end
+
+  test "what it does not know it refuses" do
+    for {args, text} <- [
+          {["--colour"], "does not know --colour"},
+          {["x"], "does not know x"},
+          {["--interval", "0"], "--interval must be 1 or more"},
+          {["--interval", "soon"], "does not know --interval"}
+        ] do
+      assert_raise Mix.Error, ~r/#{text}/, fn -> Mix.Task.rerun("nlns.top", args) end
+    end
+  end
+
+  defp on_terminal(command) do
+    open("script", ["--quiet", "--flush", "--return", "--command", command, "/dev/null"])
+  end
+
+  # It ends with the test: its input is closed.
+  defp open(command, args, env \\ []) do
+    env = for {name, value} <- env, do: {to_charlist(name), to_charlist(value)}
+    options = [:binary, :exit_status, :stderr_to_stdout, args: args, env: env]
+    Port.open({:spawn_executable, System.find_executable(command)}, options)
+  end
+
+  defp read_until(port, text, read \\ "") do
+    if String.contains?(read, text) do
+      read
+    else
+      receive do
+        {^port, {:data, data}} -> read_until(port, text, read <> data)
+        {^port, {:exit_status, status}} -> flunk("ended with #{status}: #{read}")
+      after
+        30_000 -> flunk("no #{inspect(text)} in: #{inspect(read)}")
+      end
+    end
+  end
+
+  defp read_to_end(port, read \\ "") do
+    receive do
+      {^port, {:data, data}} -> read_to_end(port, read <> data)
+      {^port, {:exit_status, 0}} -> read
+    after
+      30_000 -> flunk("does not end: #{inspect(read)}")
+    end
+  end
+
+  # icanon, echo, isig and all the others of stty(1), with or without a minus.
+  defp settings(text), do: Regex.scan(~r/-?\b(?:icanon|echo|isig|icrnl|opost)\b/, text)
+end
