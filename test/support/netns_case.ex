@@ -3,7 +3,7 @@ defmodule Nlns.NetnsCase do
   Tests that make namespaces and count what is left.
 
   After each test, whatever became of it: its namespaces are removed, its mailbox was empty at its
-  end, and within a bound there are no more descriptors and threads than before it, no thread but
+  end, and within a bound there are no more descriptors and threads than before it, no thread outside
   the VM's namespace, and no path that the pool still knows.
   """
 
@@ -95,6 +95,16 @@ defmodule Nlns.NetnsCase do
     links
   end
 
+  @doc "Makes a helper sleep in each of these namespaces. NB: only where helpers stay for ever."
+  def pin(paths) do
+    eventually(fn ->
+      # A helper that has not fallen asleep yet serves the next path too, and is not there any more.
+      missing = Enum.filter(paths, &(Proc.threads_in(&1) == 0))
+      Enum.each(missing, &cookie_at/1)
+      assert missing == []
+    end)
+  end
+
   @doc "The handle of a request."
   def handle(%Nlns.Request{ref: ref}) do
     assert_receive {:nlns, ^ref, {:ok, %Nlns.Handle{} = handle}}, 5_000
@@ -117,7 +127,7 @@ defmodule Nlns.NetnsCase do
   rescue
     error in [ExUnit.AssertionError, MatchError] ->
       if past?(until), do: reraise(error, __STACKTRACE__)
-      pause(2)
+      pause(5)
       poll(fun, until)
   end
 
@@ -137,7 +147,10 @@ defmodule Nlns.NetnsCase do
     eventually(fn ->
       assert grown(before.descriptors, Proc.descriptor_kinds()) == %{}
       assert Proc.threads_outside() == []
-      assert %{paths: 0, waiting: 0, stuck: 0, died: 0, helpers: helpers} = Nlns.info()
+
+      assert %{paths: 0, waiting: 0, closing: 0, stuck: 0, died: 0, helpers: helpers} =
+               Nlns.info()
+
       now = state()
       assert now.vm_threads <= before.vm_threads
       # The keeper, the watcher, the closer, and each helper that the pool knows of.

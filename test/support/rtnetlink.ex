@@ -2,7 +2,7 @@ defmodule Nlns.Rtnetlink do
   @moduledoc """
   What a netlink socket sees: netlink(7), rtnetlink(7).
 
-  A descriptor is only borrowed: `:socket` gets a duplicate, which is closed again.
+  A descriptor is only borrowed: `:socket`, told not to duplicate it, leaves it open.
   """
 
   @rtm_newlink 16
@@ -68,7 +68,7 @@ defmodule Nlns.Rtnetlink do
 
   @spec borrow(non_neg_integer(), (:socket.socket() -> result)) :: result when result: var
   def borrow(fd, fun) do
-    {:ok, socket} = :socket.open(fd, %{use_registry: false})
+    {:ok, socket} = :socket.open(fd, %{dup: false, use_registry: false})
 
     try do
       fun.(socket)
