@@ -1,0 +1,83 @@
+defmodule Nlns.ArgumentsTest do
+  use Nlns.NetnsCase
+
+  # Not written as literals, so that neither the compiler nor dialyzer knows better.
+  defp bad(term), do: term |> :erlang.term_to_binary() |> :erlang.binary_to_term()
+
+  @not_paths [nil, :path, 'path', 7, {:pid, 1}, <<1::1>>, ["/run/netns/", "x"]]
+  @not_ints [-1, 2_147_483_648, 1.0, nil, "0", 1_000_000_000_000_000_000_000]
+  @not_timeouts [-1, 4_294_967_296, 1.5, nil, :never]
+
+  test "a path that is no binary raises, and the message says so" do
+    for path <- @not_paths, function <- [:open_in_netns, :open_in_netns_async] do
+      message = "expected a path as a binary, got: #{inspect(path)}"
+      assert_raise ArgumentError, message, fn -> apply(Nlns, function, [bad(path), 0]) end
+    end
+
+    assert_raise ArgumentError, "expected a path as a binary, got: :path", fn ->
+      Nlns.release(bad(:path))
+    end
+  end
+
+  test "a protocol that is no C int raises, and the message says so" do
+    for protocol <- @not_ints, function <- [:open_in_netns, :open_in_netns_async] do
+      message = "expected a protocol from 0 to 2147483647, got: #{inspect(protocol)}"
+      assert_raise ArgumentError, message, fn -> apply(Nlns, function, ["/x", bad(protocol)]) end
+    end
+  end
+
+  test "a timeout that receive would not take raises, and nothing is asked for before" do
+    request = Nlns.open_in_netns_async("/not/there", 0)
+    %{failed: failed, waiting: waiting} = Nlns.info()
+
+    for timeout <- @not_timeouts do
+      message = "expected a timeout of 0 to 4294967295 ms or :infinity, got: #{inspect(timeout)}"
+
+      for call <- [
+            fn -> Nlns.open_in_netns("/x", 0, bad(timeout)) end,
+            fn -> Nlns.await(request, bad(timeout)) end,
+            fn -> Nlns.release("/x", bad(timeout)) end
+          ] do
+        assert_raise ArgumentError, message, call
+      end
+    end
+
+    assert Nlns.await(request) == {:error, {:open, 2}}
+    assert Nlns.info().failed + Nlns.info().waiting <= failed + waiting + 1
+  end
+
+  test "a descriptor that is none raises, and the message says so" do
+    for fd <- @not_ints do
+      message = "expected a descriptor from 0 to 2147483647, got: #{inspect(fd)}"
+      assert_raise ArgumentError, message, fn -> Nlns.close_fd(bad(fd)) end
+      assert_raise ArgumentError, message, fn -> Nlns.bind_netlink(bad(fd), 0) end
+    end
+  end
+
+  test "groups that are no 32-bit mask raise, and the message says so" do
+    for groups <- [-1, 4_294_967_296, :link, nil] do
+      message = "expected groups from 0 to 0xFFFFFFFF, got: #{inspect(groups)}"
+      assert_raise ArgumentError, message, fn -> Nlns.bind_netlink(0, bad(groups)) end
+    end
+  end
+
+  test "what is no request cannot be awaited or cancelled" do
+    for function <- [:await, :cancel], term <- [make_ref(), nil, %{ref: make_ref()}] do
+      message = "expected a %Nlns.Request{}, got: #{inspect(term)}"
+      assert_raise ArgumentError, message, fn -> apply(Nlns, function, [bad(term)]) end
+    end
+  end
+
+  test "what is no handle is no argument of Nlns.Handle" do
+    for function <- [:to_fd, :to_socket, :close], term <- [nil, 7, make_ref()] do
+      assert_raise FunctionClauseError, fn -> apply(Nlns.Handle, function, [bad(term)]) end
+    end
+  end
+
+  test "what is no reason cannot be formatted" do
+    for term <- [nil, :enoent, {:open, :enoent}, {:close, 2}, {:open, 2, 3}] do
+      message = "expected {stage, errno}, got: #{inspect(term)}"
+      assert_raise ArgumentError, message, fn -> Nlns.format_error(bad(term)) end
+    end
+  end
+end
