@@ -1,0 +1,134 @@
+defmodule Nlns.AsyncTest do
+  use Nlns.NetnsCase
+
+  alias Nlns.Request
+
+  setup do
+    %{path: netns()}
+  end
+
+  test "a request is answered by one message with a handle", %{path: path} do
+    assert %Request{ref: ref, owner: owner} = Nlns.open_in_netns_async(path, 0)
+    assert is_reference(ref)
+    assert owner == self()
+
+    assert_receive {:nlns, ^ref, {:ok, %Handle{} = handle}}, 5_000
+    assert {:ok, fd} = Handle.to_fd(handle)
+    assert "lo" in Rtnetlink.links(fd)
+    Nlns.close_fd(fd)
+    settle(path)
+  end
+
+  test "await answers as open_in_netns does", %{path: path} do
+    inside = Netns.add_link(path)
+    assert {:ok, fd} = path |> Nlns.open_in_netns_async(0) |> Nlns.await()
+    assert inside in Rtnetlink.links(fd)
+    Nlns.close_fd(fd)
+
+    assert path |> Nlns.open_in_netns_async(999) |> Nlns.await(:infinity) ==
+             {:error, {:socket, 93}}
+  end
+
+  test "what is refused at once is a message too, and can be awaited" do
+    assert %Request{ref: ref} = Nlns.open_in_netns_async("a\0b", 0)
+    assert_received {:nlns, ^ref, {:error, {:open, 22}}}
+
+    request = Nlns.open_in_netns_async(String.duplicate("x", 4_096), 0)
+    assert Nlns.await(request, 0) == {:error, {:open, 36}}
+
+    # Cancelled, the message is gone.
+    assert Nlns.cancel(Nlns.open_in_netns_async("a\0b", 0)) == :ok
+  end
+
+  test "a request awaited twice times out the second time, and nothing else happens",
+       %{path: path} do
+    request = Nlns.open_in_netns_async(path, 0)
+    assert {:ok, fd} = Nlns.await(request)
+    assert Nlns.await(request, 10) == {:error, {:thread, 110}}
+    # The descriptor that the first one gave is not the second one's to close.
+    assert "lo" in Rtnetlink.links(fd)
+    Nlns.close_fd(fd)
+
+    failing = Nlns.open_in_netns_async(path <> "-not", 0)
+    assert Nlns.await(failing) == {:error, {:open, 2}}
+    assert Nlns.await(failing, 10) == {:error, {:thread, 110}}
+  end
+
+  test "a request whose message was received before times out when it is awaited", %{path: path} do
+    %Request{ref: ref} = request = Nlns.open_in_netns_async(path, 0)
+    assert_receive {:nlns, ^ref, {:ok, handle}}, 5_000
+    assert Nlns.await(request, 10) == {:error, {:thread, 110}}
+    # Running out of time cancelled it.
+    assert Handle.to_fd(handle) == {:error, :closed}
+  end
+
+  test "only the process that made a request can await or cancel it", %{path: path} do
+    request = Nlns.open_in_netns_async(path, 0)
+
+    message = "expected a request of the calling process, got one that #{inspect(self())} made"
+
+    for function <- [:await, :cancel] do
+      task =
+        Task.async(fn ->
+          assert_raise ArgumentError, message, fn -> apply(Nlns, function, [request]) end
+        end)
+
+      Task.await(task)
+    end
+
+    assert {:ok, fd} = Nlns.await(request)
+    Nlns.close_fd(fd)
+  end
+
+  test "the answers of one caller and path come in the order of the requests", %{path: path} do
+    # A failure is as much an answer as a socket.
+    requests =
+      for n <- 1..900, do: Nlns.open_in_netns_async(path, Enum.at([0, 999, 16], rem(n, 3)))
+
+    answers = for _ <- requests, do: next_answer()
+    assert Enum.map(answers, &elem(&1, 0)) == Enum.map(requests, & &1.ref)
+
+    for {{_, answer}, n} <- Enum.with_index(answers, 1) do
+      if rem(n, 3) == 1,
+        do: assert(answer == {:error, {:socket, 93}}),
+        else: assert({:ok, %Handle{}} = answer)
+    end
+
+    for {_, {:ok, handle}} <- answers, do: Handle.close(handle)
+  end
+
+  test "many requests are under way at once, each with an answer of its own", %{path: path} do
+    paths = [path | for(_ <- 1..4, do: netns())]
+    cookies = Map.new(paths, &{&1, cookie_at(&1)})
+
+    requests =
+      for _ <- 1..100, path <- paths, into: %{} do
+        request = Nlns.open_in_netns_async(path, 0)
+        {request.ref, path}
+      end
+
+    for _ <- 1..500 do
+      {ref, {:ok, handle}} = next_answer()
+      {:ok, socket} = Handle.to_socket(handle)
+      assert Rtnetlink.cookie(socket) == cookies[requests[ref]]
+      :socket.close(socket)
+    end
+  end
+
+  test "a request says little about itself when it is inspected", %{path: path} do
+    request = Nlns.open_in_netns_async(path, 0)
+    assert inspect(request) == "#Nlns.Request<#{inspect(request.ref)}>"
+    Nlns.cancel(request)
+  end
+
+  defp next_answer do
+    receive do
+      {:nlns, ref, answer} -> {ref, answer}
+    after
+      5_000 -> flunk("no answer")
+    end
+  end
+
+  # Answers come in order: when this one is here, no other is on its way.
+  defp settle(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
+end

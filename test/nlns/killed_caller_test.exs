@@ -1,0 +1,146 @@
+defmodule Nlns.KilledCallerTest do
+  use Nlns.NetnsCase
+
+  setup do
+    path = netns()
+    settle(path)
+    %{path: path, sockets: Proc.sockets()}
+  end
+
+  test "a caller that ends right after its requests leaves no descriptor",
+       %{path: path, sockets: sockets} do
+    for _ <- 1..200 do
+      {pid, monitor} =
+        spawn_monitor(fn -> for _ <- 1..10, do: Nlns.open_in_netns_async(path, 0) end)
+
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 5_000
+    end
+
+    settle(path)
+    eventually(fn -> assert Proc.sockets() == sockets end)
+  end
+
+  test "callers killed while they wait leave no descriptor", %{path: path, sockets: sockets} do
+    test = self()
+
+    for _ <- 1..20 do
+      # So many before them that hardly one is answered when they are killed; one that is says so.
+      crowd = for _ <- 1..500, do: Nlns.open_in_netns_async(path, 0)
+
+      callers =
+        for _ <- 1..20 do
+          spawn_monitor(fn ->
+            send(test, {:asking, self()})
+            send(test, {:opened, Nlns.open_in_netns(path, 0, :infinity)})
+          end)
+        end
+
+      for {pid, _} <- callers, do: assert_receive({:asking, ^pid}, 5_000)
+      for {pid, _} <- callers, do: Process.exit(pid, :kill)
+      for {_, monitor} <- callers, do: assert_receive({:DOWN, ^monitor, _, _, _}, 5_000)
+      for request <- crowd, do: Nlns.cancel(request)
+    end
+
+    settle(path)
+    close_opened()
+    eventually(fn -> assert Proc.sockets() == sockets end)
+  end
+
+  test "callers killed at any moment leave no descriptor", %{path: path, sockets: sockets} do
+    for n <- 1..500 do
+      {pid, monitor} =
+        spawn_monitor(fn ->
+          for protocol <- Stream.cycle([0, 16, 999]) do
+            request = Nlns.open_in_netns_async(path, protocol)
+            receive(do: ({:nlns, ref, _} when ref == request.ref -> :ok))
+          end
+        end)
+
+      for _ <- 1..(rem(n, 50) * 100), do: :ok
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 5_000
+    end
+
+    settle(path)
+    eventually(fn -> assert Proc.sockets() == sockets end)
+  end
+
+  test "an answer that is never read is closed with the process", %{path: path, sockets: sockets} do
+    test = self()
+
+    {pid, monitor} =
+      spawn_monitor(fn ->
+        for _ <- 1..100, do: Nlns.open_in_netns_async(path, 0)
+        send(test, :asked)
+        receive(do: (:never -> :ok))
+      end)
+
+    assert_receive :asked
+    settle(path)
+    eventually(fn -> assert Proc.sockets() == sockets + 100 end)
+    Process.exit(pid, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
+    eventually(fn -> assert Proc.sockets() == sockets end)
+  end
+
+  test "a handle sent to a process that is gone is closed", %{path: path, sockets: sockets} do
+    {gone, monitor} = spawn_monitor(fn -> :ok end)
+    assert_receive {:DOWN, ^monitor, :process, ^gone, :normal}
+
+    {sender, monitor} =
+      spawn_monitor(fn ->
+        for _ <- 1..50, do: send(gone, handle(Nlns.open_in_netns_async(path, 0)))
+      end)
+
+    assert_receive {:DOWN, ^monitor, :process, ^sender, :normal}, 5_000
+    eventually(fn -> assert Proc.sockets() == sockets end)
+  end
+
+  test "a handle sent on belongs to the receiver, whatever becomes of the caller",
+       %{path: path, sockets: sockets} do
+    test = self()
+
+    {pid, monitor} =
+      spawn_monitor(fn -> send(test, handle(Nlns.open_in_netns_async(path, 0))) end)
+
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 5_000
+    assert_receive %Handle{} = handle
+    assert {:ok, fd} = Handle.to_fd(handle)
+    assert "lo" in Rtnetlink.links(fd)
+    Nlns.close_fd(fd)
+    assert Proc.sockets() == sockets
+  end
+
+  test "a handle that is dropped closes with the garbage of a process that lives on",
+       %{path: path, sockets: sockets} do
+    test = self()
+
+    pid =
+      spawn_link(fn ->
+        for _ <- 1..20, do: handle(Nlns.open_in_netns_async(path, 0))
+        send(test, {:dropped, Proc.sockets()})
+        receive(do: (:collect -> :erlang.garbage_collect()))
+        send(test, :collected)
+        receive(do: (:end -> :ok))
+      end)
+
+    assert_receive {:dropped, before}, 5_000
+    # Some may have been collected already.
+    assert before <= sockets + 20
+    send(pid, :collect)
+    assert_receive :collected
+    eventually(fn -> assert Proc.sockets() == sockets end)
+    assert Process.alive?(pid)
+    send(pid, :end)
+  end
+
+  defp settle(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
+
+  defp close_opened do
+    receive do
+      {:opened, {:ok, fd}} -> Nlns.close_fd(fd) && close_opened()
+    after
+      0 -> :ok
+    end
+  end
+end
