@@ -1,0 +1,93 @@
+defmodule Nlns.LingerTest do
+  use Nlns.NetnsCase
+
+  setup do
+    path = netns()
+    %{path: path, host: Netns.add_veth_to_host(path)}
+  end
+
+  test "with linger 0 a helper leaves when it has nothing more to do", %{path: path} do
+    restart(linger: 0)
+    cookie_at(path)
+    eventually(fn -> assert Proc.threads_outside() == [] end, 500)
+  end
+
+  test "with linger 200 it stays that long, and not much longer", %{path: path} do
+    restart(linger: 200)
+    asked = System.monotonic_time(:millisecond)
+    cookie_at(path)
+    # At once, were it not there.
+    eventually(fn -> assert Proc.threads_outside() == [] end)
+    assert System.monotonic_time(:millisecond) - asked >= 199
+  end
+
+  test "it lingers from its last use, not from its first", %{path: path} do
+    restart(linger: 400)
+    always(fn -> cookie_at(path) end, 800)
+    assert Nlns.info().entered == 1
+  end
+
+  test "with linger :infinity it stays", %{path: path} do
+    restart(linger: :infinity)
+    pin([path])
+    always(fn -> assert Proc.threads_in(path) == 1 end, 300)
+    assert Nlns.release(path) == :ok
+  end
+
+  test "a namespace is gone with its name, also when a helper would stay in it for ever",
+       %{path: path, host: host} do
+    restart(linger: :infinity)
+    cookie_at(path)
+    Netns.del(path)
+    eventually(fn -> assert Proc.threads_outside() == [] end, 500)
+    eventually(fn -> refute Netns.host_link?(host) end)
+  end
+
+  test "of many namespaces that are deleted none is held", %{path: path} do
+    restart(linger: :infinity)
+    paths = [path | for(_ <- 1..20, do: netns())]
+    pin(paths)
+    assert length(Proc.threads_outside()) == 21
+
+    for {path, left} <- Enum.with_index(Enum.reverse(paths)) do
+      Netns.del(path)
+      eventually(fn -> assert length(Proc.threads_outside()) == 20 - left end, 500)
+    end
+  end
+
+  test "a deleted name is noticed by a bind mount's path when it lingers no more",
+       %{path: path, host: host} do
+    restart(linger: 200)
+    mounted = Path.join(tmp_dir(), "mounted")
+    File.touch!(mounted)
+    Netns.run!("mount", ["--bind", path, mounted])
+    cookie_at(mounted)
+    Netns.run!("umount", [mounted])
+    Netns.del(path)
+    eventually(fn -> assert Proc.threads_outside() == [] end)
+    eventually(fn -> refute Netns.host_link?(host) end)
+  end
+
+  test "an open socket holds the namespace, and nothing of nlns does after it", %{
+    path: path,
+    host: host
+  } do
+    {:ok, fd} = Nlns.open_in_netns(path, 0)
+    Netns.del(path)
+    eventually(fn -> assert Proc.threads_outside() == [] end)
+    assert Netns.host_link?(host)
+    assert "lo" in Rtnetlink.links(fd)
+    Nlns.close_fd(fd)
+    eventually(fn -> refute Netns.host_link?(host) end)
+  end
+
+  test "helpers in no namespace end after a second, all but one" do
+    restart(linger: :infinity)
+    paths = for _ <- 1..8, do: netns()
+    pin(paths)
+    assert length(Proc.helper_threads()) >= 8
+    Enum.each(paths, &Nlns.release/1)
+    eventually(fn -> assert [_] = Proc.helper_threads() end)
+    assert [%{state: :parked}] = Nlns.info().helpers
+  end
+end
