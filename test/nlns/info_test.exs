@@ -1,0 +1,98 @@
+defmodule Nlns.InfoTest do
+  use Nlns.NetnsCase
+
+  @keys ~w(max_helpers linger max_queue helpers stuck paths waiting opened failed refused cancelled
+           closing entered started died)a
+  @helper_keys ~w(id state path pinned_ms served)a
+
+  test "there are these keys, for the pool and for each helper" do
+    assert %{helpers: [helper | _]} = info = Nlns.info()
+    assert Enum.sort(Map.keys(info)) == Enum.sort(@keys)
+    assert Enum.sort(Map.keys(helper)) == Enum.sort(@helper_keys)
+  end
+
+  test "the configuration is what it was started with" do
+    restart(max_helpers: 3, linger: 70, max_queue: 9)
+    assert %{max_helpers: 3, linger: 70, max_queue: 9} = Nlns.info()
+    restart(linger: :infinity)
+    assert %{linger: :infinity} = Nlns.info()
+    start_with([])
+    assert %{max_helpers: 256, linger: 1_000, max_queue: 10_000} = Nlns.info()
+  end
+
+  test "a pool that has done nothing has one helper and has counted nothing" do
+    restart([])
+
+    assert %{paths: 0, waiting: 0, stuck: 0, opened: 0, failed: 0, refused: 0, cancelled: 0} =
+             Nlns.info()
+
+    assert %{entered: 0, started: 1, died: 0, helpers: [helper]} = Nlns.info()
+    assert %{state: :parked, path: nil, pinned_ms: nil, served: 0} = helper
+  end
+
+  test "each answer is counted once, by what it was" do
+    restart(linger: :infinity)
+    path = netns()
+
+    for _ <- 1..3, do: Nlns.close_fd(elem(Nlns.open_in_netns(path, 0), 1))
+    for _ <- 1..2, do: Nlns.open_in_netns(path, 999)
+    Nlns.open_in_netns(path <> "-not", 0)
+    for _ <- 1..4, do: Nlns.open_in_netns("a\0b", 0)
+
+    assert %{opened: 3, failed: 3, refused: 4, entered: 1, died: 0} = Nlns.info()
+    Nlns.release(path)
+  end
+
+  test "a helper says where it is, for how long, and what it has done" do
+    restart(linger: :infinity)
+    path = netns()
+    started = System.monotonic_time(:millisecond)
+    for _ <- 1..5, do: cookie_at(path)
+
+    eventually(fn ->
+      assert [%{state: :pinned, served: 5, pinned_ms: ms}] = at(path)
+      assert ms in 5..(System.monotonic_time(:millisecond) - started)
+    end)
+
+    assert %{paths: 1, waiting: 0} = Nlns.info()
+    assert Nlns.release(path) == :ok
+    assert at(path) == []
+    eventually(fn -> assert %{paths: 0} = Nlns.info() end)
+  end
+
+  test "what waits is counted, and is not when it has been served" do
+    path = netns()
+
+    waiting =
+      for _ <- 1..100 do
+        requests = for _ <- 1..100, do: Nlns.open_in_netns_async(path, 999)
+        %{waiting: waiting, paths: paths} = Nlns.info()
+        assert waiting in 0..100 and paths in 0..1
+        for request <- requests, do: Nlns.await(request)
+        waiting
+      end
+
+    assert Enum.max(waiting) > 0
+    eventually(fn -> assert %{waiting: 0} = Nlns.info() end)
+  end
+
+  test "helpers have each an id that is not used again" do
+    restart(linger: :infinity)
+    paths = for _ <- 1..4, do: netns()
+    pin(paths)
+    %{helpers: helpers, started: started} = Nlns.info()
+    ids = Enum.map(helpers, & &1.id)
+    assert ids == Enum.uniq(ids)
+    assert length(ids) == started
+    Enum.each(paths, &Nlns.release/1)
+  end
+
+  test "it can be asked from everywhere at once while the pool is busy" do
+    path = netns()
+    users = for _ <- 1..10, do: Task.async(fn -> for _ <- 1..50, do: cookie_at(path) end)
+    askers = for _ <- 1..10, do: Task.async(fn -> for _ <- 1..200, do: %{} = Nlns.info() end)
+    Task.await_many(users ++ askers, 30_000)
+  end
+
+  defp at(path), do: Enum.filter(Nlns.info().helpers, &(&1.path == path))
+end

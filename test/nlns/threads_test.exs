@@ -1,0 +1,168 @@
+defmodule Nlns.ThreadsTest do
+  use Nlns.NetnsCase
+
+  # Those that a thread raises by what it does, and those that nobody can block, signal(7).
+  @not_blocked [:ill, :bus, :fpe, :segv, :kill, :stop]
+  @numbers %{ill: 4, bus: 7, fpe: 8, kill: 9, segv: 11, stop: 19}
+
+  test "only helpers are ever outside the VM's namespace, whatever goes on" do
+    paths = for _ <- 1..4, do: netns()
+
+    busy =
+      for path <- paths do
+        Task.async(fn ->
+          for n <- 1..150, do: path |> open(n) |> close()
+          :done
+        end)
+      end
+
+    seen = look_until_done(busy, MapSet.new())
+    assert MapSet.size(seen) > 0
+    assert MapSet.to_list(seen) == ["nlns-helper"]
+  end
+
+  test "a scheduler's own socket is on the host after any number of opens and errors" do
+    path = netns()
+    home = Rtnetlink.home_cookie()
+
+    cookies =
+      1..200
+      |> Task.async_stream(fn n ->
+        path |> open(n) |> close()
+        Rtnetlink.home_cookie()
+      end)
+      |> Enum.map(fn {:ok, cookie} -> cookie end)
+
+    assert Enum.uniq(cookies) == [home]
+  end
+
+  test "threads of the pool say so by name: one keeper, one watcher, one closer, helpers" do
+    restart(linger: :infinity)
+    paths = for _ <- 1..3, do: netns()
+    on_exit(fn -> Enum.each(paths, &Nlns.release/1) end)
+    pin(paths)
+
+    # A thread gives itself its name; until then it has that of the thread which made it.
+    eventually(fn ->
+      names = Enum.frequencies_by(Proc.pool_threads(), & &1.name)
+      {helpers, others} = Map.pop(names, "nlns-helper")
+      assert others == %{"nlns-keeper" => 1, "nlns-watcher" => 1, "nlns-closer" => 1}
+      assert helpers == length(Nlns.info().helpers)
+    end)
+  end
+
+  test "threads of the pool take no signals but their own faults" do
+    restart(linger: :infinity)
+    path = netns()
+    pin([path])
+
+    for %{tid: tid} <- Proc.pool_threads() do
+      status = File.read!("/proc/self/task/#{tid}/status")
+      [_, hex] = Regex.run(~r/^SigBlk:\s*([0-9a-f]+)$/m, status)
+      mask = String.to_integer(hex, 16)
+      # glibc keeps 32 and 33 for itself.
+      blocked = for n <- Enum.to_list(1..31) ++ Enum.to_list(34..64), bit?(mask, n), do: n
+      numbers = Enum.map(@not_blocked, &@numbers[&1])
+      assert blocked == (Enum.to_list(1..31) ++ Enum.to_list(34..64)) -- numbers
+    end
+
+    Nlns.release(path)
+  end
+
+  test "no dirty scheduler is needed" do
+    path = netns()
+    test = self()
+
+    # All of them, for so long; the functions are OTP's own for its tests.
+    hogs =
+      for {kind, count} <- [
+            dirty_cpu: :erlang.system_info(:dirty_cpu_schedulers),
+            dirty_io: :erlang.system_info(:dirty_io_schedulers)
+          ],
+          _ <- 1..count do
+        spawn_monitor(fn ->
+          send(test, {:hog, self()})
+          apply(:erts_debug, kind, [:wait, 1_000])
+        end)
+      end
+
+    for {pid, _} <- hogs, do: assert_receive({:hog, ^pid}, 1_000)
+    {waiter, monitor} = spawn_monitor(fn -> :erts_debug.dirty_cpu(:wait, 0) end)
+    idle = handle(Nlns.open_in_netns_async(path, 0))
+    Handle.close(idle)
+
+    for _ <- 1..100 do
+      assert {:ok, fd} = Nlns.open_in_netns(path, 0)
+      Nlns.bind_netlink(fd, 0)
+      Nlns.close_fd(fd)
+    end
+
+    assert Nlns.release(path) == :ok
+    assert %{} = Nlns.info()
+    # What does need one is still waiting for it.
+    refute_received {:DOWN, ^monitor, _, _, _}
+    assert Process.alive?(waiter)
+
+    for {_, monitor} <- [{waiter, monitor} | hogs],
+        do: assert_receive({:DOWN, ^monitor, _, _, _}, 5_000)
+  end
+
+  test "every descriptor is close-on-exec: the pool's own, those it gives away, adopted ones" do
+    before = Map.keys(Proc.descriptors())
+    restart(linger: :infinity)
+    process = Netns.process()
+    path = netns()
+    pool = Map.keys(Proc.descriptors()) -- before
+
+    {:ok, fd} = Nlns.open_in_netns(process.path, 0)
+    {:ok, socket} = path |> Nlns.open_in_netns_async(0) |> handle() |> Handle.to_socket()
+    {:ok, adopted} = :socket.getopt(socket, :otp, :fd)
+    held = handle(Nlns.open_in_netns_async(path, 16))
+    pin([path, process.path])
+
+    new = (Map.keys(Proc.descriptors()) -- before) -- ports()
+    assert fd in new and adopted in new
+    assert length(new) >= length(pool -- ports()) + 3
+    assert Enum.reject(new, &Proc.cloexec?/1) == []
+
+    Handle.close(held)
+    :socket.close(socket)
+    Nlns.close_fd(fd)
+    Enum.each([path, process.path], &Nlns.release/1)
+    Netns.kill(process)
+  end
+
+  test "a program started by the VM inherits no socket of nlns" do
+    path = netns()
+    {:ok, fd} = Nlns.open_in_netns(path, 0)
+    "socket:" <> _ = mine = Proc.descriptor(fd)
+    {listing, 0} = System.cmd("ls", ["-l", "/proc/self/fd"])
+    refute listing =~ mine
+    Nlns.close_fd(fd)
+  end
+
+  defp open(path, n) do
+    case rem(n, 4) do
+      0 -> Nlns.open_in_netns(path, 999)
+      1 -> Nlns.open_in_netns(path <> "-not", 0)
+      2 -> Nlns.open_in_netns("/proc/self/ns/mnt", 0)
+      3 -> Nlns.open_in_netns(path, 0)
+    end
+  end
+
+  defp close({:ok, fd}), do: Nlns.close_fd(fd)
+  defp close({:error, _}), do: :ok
+
+  defp look_until_done(tasks, seen) do
+    seen = Enum.reduce(Proc.threads_outside(), seen, &MapSet.put(&2, &1.name))
+
+    if Enum.all?(Task.yield_many(tasks, 0), &match?({_, {:ok, :done}}, &1)),
+      do: seen,
+      else: look_until_done(tasks, seen)
+  end
+
+  defp bit?(mask, n), do: Bitwise.band(mask, Bitwise.bsl(1, n - 1)) != 0
+
+  # The VM's own pipes to its children are not nlns's matter.
+  defp ports, do: for({fd, "pipe:" <> _} <- Proc.descriptors(), do: fd)
+end
