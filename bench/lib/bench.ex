@@ -56,7 +56,7 @@ defmodule Bench do
         unknown = ids -- for({id, _} <- all, do: id)
 
         unknown == [] ||
-          Mix.raise("no workload #{inspect(unknown)}; there are w1 to #{id_last()}")
+          raise(ArgumentError, "no workload #{inspect(unknown)}; there are w1 to #{id_last()}")
 
         Enum.filter(all, fn {id, _} -> id in ids end)
     end

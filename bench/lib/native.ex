@@ -3,8 +3,13 @@ defmodule Bench.Native do
 
   @on_load :load
 
-  def load,
-    do: "NLNS_BENCH_NIF" |> System.fetch_env!() |> String.to_charlist() |> :erlang.load_nif(0)
+  def load do
+    "NLNS_BENCH_BUILD"
+    |> System.fetch_env!()
+    |> Path.join("libnlns_bench")
+    |> String.to_charlist()
+    |> :erlang.load_nif(0)
+  end
 
   @doc "On the scheduler, in the VM's own namespace."
   def floor(_protocol), do: stub()
