@@ -5,7 +5,7 @@ defmodule Nlns do
              |> String.split("<!-- moduledoc -->")
              |> Enum.fetch!(1)
 
-  alias Nlns.{Native, Request, Spec}
+  alias Nlns.{Native, Request, Spec, Telemetry}
 
   # linux/socket.h; both are part of the kernel's ABI.
   @af_netlink 16
@@ -277,9 +277,16 @@ defmodule Nlns do
 
   defp open_any(_netns, _domain, _type, _protocol, timeout), do: check_timeout!(timeout)
 
+  defp open_now(place, domain, type, protocol, timeout) do
+    case Telemetry.start(place, domain, type, protocol) do
+      nil -> ask(place, domain, type, protocol, timeout)
+      span -> Telemetry.stop(span, ask(place, domain, type, protocol, timeout))
+    end
+  end
+
   # The reference, the call that gives it away and a receive of nothing but it, all in one function:
   # only so does the VM know that older messages need not be looked at.
-  defp open_now(place, domain, type, protocol, timeout) do
+  defp ask(place, domain, type, protocol, timeout) do
     ref = make_ref()
 
     case Native.open(place, domain, type, protocol, ref) do
@@ -292,6 +299,7 @@ defmodule Nlns do
         end
 
       {:error, reason} ->
+        Telemetry.refused(place, reason)
         {:error, reason}
     end
   end
@@ -304,6 +312,7 @@ defmodule Nlns do
         %Request{ref: ref, owner: self(), resource: resource}
 
       {:error, reason} ->
+        Telemetry.refused(place, reason)
         send(self(), {:nlns, ref, {:error, reason}})
         %Request{ref: ref, owner: self(), resource: nil}
     end

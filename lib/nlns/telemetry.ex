@@ -1,0 +1,113 @@
+defmodule Nlns.Telemetry do
+  @moduledoc """
+  Events for `:telemetry`, if that application is there; nlns does not depend on it, and without it
+  nothing is done.
+
+  | event | measurements | metadata |
+  |---|---|---|
+  | `[:nlns, :open, :start]` | `:monotonic_time`, `:system_time` | `:netns`, `:domain`, `:type`, `:protocol` |
+  | `[:nlns, :open, :stop]` | `:monotonic_time`, `:duration` | as of its start, and `:result`, `:stage`, `:errno` |
+  | `[:nlns, :helper, :refused]` | `:count` (1) | `:netns`, `:stage`, `:errno` |
+  | `[:nlns, :pool]` | what `measure/0` says | none |
+
+    * `:netns` is a path or `{:pid, pid}`; `:domain`, `:type` and `:protocol` are the numbers for socket(2)
+    * `:result` is `:ok` or `:error`; `:stage` and `:errno` are the error's, else `nil`
+    * times are in native units (`System.convert_time_unit/3`). The duration is what the caller waited,
+      the queue included, until the socket was open or the timeout was over
+
+  An open is `Nlns.open_in_netns/3`, `Nlns.open/5` or `Nlns.open_socket/5`. Its two events run in the
+  calling process. Asynchronous opens have none: their answer goes to the mailbox, and when it is read
+  nlns does not know. A refusal is an answer without any helper, for example because the queue is full;
+  asynchronous ones are reported too.
+
+  Whether there is a `:telemetry` is looked up at the first open and then remembered.
+  """
+
+  @key __MODULE__
+
+  @typep span :: {module(), integer(), map()}
+
+  @doc """
+  One event with the pool as it is: the numbers of `Nlns.info/0`, and how many helpers are `parked`,
+  `pinned`, `serving` and `stuck`. To be called now and then, by `:telemetry_poller` for example:
+
+      {:telemetry_poller, measurements: [{Nlns.Telemetry, :measure, []}], period: 10_000}
+  """
+  @spec measure() :: :ok
+  def measure do
+    with telemetry when telemetry != nil <- telemetry(), info when info != nil <- Nlns.info() do
+      telemetry.execute([:nlns, :pool], measurements(info), %{})
+    end
+
+    :ok
+  end
+
+  defp measurements(info) do
+    states = Enum.frequencies_by(info.helpers, & &1.state)
+    by_state = Map.merge(%{parked: 0, pinned: 0, serving: 0, stuck: 0}, states)
+
+    info
+    |> Map.drop([:max_helpers, :linger, :max_queue])
+    |> Map.put(:helpers, length(info.helpers))
+    |> Map.merge(by_state)
+  end
+
+  @doc false
+  @spec start(binary() | pos_integer(), integer(), integer(), integer()) :: span() | nil
+  def start(place, domain, type, protocol) do
+    case telemetry() do
+      nil -> nil
+      telemetry -> start(telemetry, place, domain, type, protocol)
+    end
+  end
+
+  defp start(telemetry, place, domain, type, protocol) do
+    metadata = %{netns: netns(place), domain: domain, type: type, protocol: protocol}
+    began = System.monotonic_time()
+    times = %{monotonic_time: began, system_time: System.system_time()}
+    telemetry.execute([:nlns, :open, :start], times, metadata)
+    {telemetry, began, metadata}
+  end
+
+  @doc false
+  @spec stop(span(), answer) :: answer when answer: {:ok, term()} | {:error, Nlns.reason()}
+  def stop({telemetry, began, metadata}, answer) do
+    ended = System.monotonic_time()
+    times = %{monotonic_time: ended, duration: ended - began}
+    telemetry.execute([:nlns, :open, :stop], times, Map.merge(metadata, outcome(answer)))
+    answer
+  end
+
+  defp outcome({:ok, _resource}), do: %{result: :ok, stage: nil, errno: nil}
+  defp outcome({:error, {stage, errno}}), do: %{result: :error, stage: stage, errno: errno}
+
+  @doc false
+  @spec refused(binary() | pos_integer(), Nlns.reason()) :: :ok
+  def refused(place, {stage, errno}) do
+    with telemetry when telemetry != nil <- telemetry() do
+      metadata = %{netns: netns(place), stage: stage, errno: errno}
+      telemetry.execute([:nlns, :helper, :refused], %{count: 1}, metadata)
+    end
+
+    :ok
+  end
+
+  defp netns(pid) when is_integer(pid), do: {:pid, pid}
+  defp netns(path), do: path
+
+  # Never put twice: changing a persistent term makes the VM look through every process.
+  defp telemetry do
+    with :unknown <- :persistent_term.get(@key, :unknown), do: look_up()
+  end
+
+  # The variable is for the compiler and dialyzer, which know no such module.
+  @doc false
+  @spec look_up() :: module() | nil
+  def look_up do
+    module = :telemetry
+    is_there = Code.ensure_loaded?(module) and function_exported?(module, :execute, 3)
+    found = if is_there, do: module
+    :persistent_term.put(@key, found)
+    found
+  end
+end

@@ -1,0 +1,133 @@
+defmodule Nlns.TelemetryTest do
+  use Nlns.NetnsCase
+
+  alias Nlns.Telemetry
+
+  @no_such "/run/netns/nlnstest-no-such"
+
+  defmodule Recorder do
+    # In `:telemetry`'s place, for the time of a test.
+    @source """
+    defmodule :telemetry do
+      def execute(event, measurements, metadata) do
+        send(:persistent_term.get(:nlns_recorder), {event, measurements, metadata, self()})
+        :ok
+      end
+    end
+    """
+
+    def install do
+      :persistent_term.put(:nlns_recorder, self())
+      Code.compile_string(@source)
+      :telemetry = Telemetry.look_up()
+    end
+
+    def remove do
+      :code.purge(:telemetry)
+      :code.delete(:telemetry)
+      :code.purge(:telemetry)
+      nil = Telemetry.look_up()
+    end
+  end
+
+  setup context do
+    unless context[:absent] do
+      Recorder.install()
+      on_exit(&Recorder.remove/0)
+    end
+
+    :ok
+  end
+
+  test "an open has a start and a stop, in the calling process, with the time it took" do
+    path = netns()
+    {:ok, fd} = Nlns.open_in_netns(path, 16)
+    Nlns.close_fd(fd)
+
+    assert_received {[:nlns, :open, :start], start, metadata, caller}
+    assert caller == self()
+    assert metadata == %{netns: path, domain: 16, type: 3, protocol: 16}
+    assert_in_delta start.system_time, System.system_time(), second()
+
+    assert_received {[:nlns, :open, :stop], stop, ended, ^caller}
+    assert ended == Map.merge(metadata, %{result: :ok, stage: nil, errno: nil})
+    assert stop.duration == stop.monotonic_time - start.monotonic_time
+    assert stop.duration in 1..second()
+  end
+
+  test "open and open_socket have them too, and say which process it was" do
+    process = Netns.process()
+    {:ok, fd} = Nlns.open({:pid, process.pid}, :inet, :dgram, :udp)
+    Nlns.close_fd(fd)
+    {:ok, socket} = Nlns.open_socket(process.path, :inet6, :stream, :default)
+    :socket.close(socket)
+    Netns.kill(process)
+
+    pid = {:pid, process.pid}
+    assert_received {[:nlns, :open, :start], _, %{netns: ^pid, domain: 2, type: 2}, _}
+    assert_received {[:nlns, :open, :stop], _, %{netns: ^pid, protocol: 17, result: :ok}, _}
+    path = process.path
+    assert_received {[:nlns, :open, :start], _, %{netns: ^path, domain: 10, type: 1}, _}
+    assert_received {[:nlns, :open, :stop], _, %{netns: ^path, result: :ok}, _}
+  end
+
+  test "a failed step is in the stop, and is no refusal" do
+    assert Nlns.open_in_netns(@no_such, 0) == {:error, {:open, 2}}
+    assert_received {[:nlns, :open, :start], _, _, _}
+    assert_received {[:nlns, :open, :stop], _, %{result: :error, stage: :open, errno: 2}, _}
+  end
+
+  test "a timeout is in the stop as the reason that the caller gets" do
+    span = Telemetry.start("/run/netns/x", 16, 3, 0)
+    assert Telemetry.stop(span, {:error, {:thread, 110}}) == {:error, {:thread, 110}}
+    assert_received {[:nlns, :open, :start], _, _, _}
+    assert_received {[:nlns, :open, :stop], _, %{stage: :thread, errno: 110}, _}
+  end
+
+  test "what is answered without a helper is a refusal, and counted as often as info/0 does" do
+    before = Nlns.info().refused
+    long = "/" <> String.duplicate("x", 5_000)
+    assert Nlns.open_in_netns(long, 0) == {:error, {:open, 36}}
+    assert_received {[:nlns, :open, :start], _, _, _}
+    assert_received {[:nlns, :helper, :refused], %{count: 1}, refused, _}
+    assert refused == %{netns: long, stage: :open, errno: 36}
+    assert_received {[:nlns, :open, :stop], _, %{stage: :open, errno: 36}, _}
+
+    assert Nlns.await(Nlns.open_in_netns_async(long, 0)) == {:error, {:open, 36}}
+    assert_received {[:nlns, :helper, :refused], %{count: 1}, ^refused, _}
+    assert Nlns.info().refused == before + 2
+  end
+
+  test "an asynchronous open has no start and no stop" do
+    {:ok, fd} = Nlns.await(Nlns.open_in_netns_async(netns(), 0))
+    Nlns.close_fd(fd)
+    refute_messages()
+  end
+
+  test "measure tells the pool's numbers once" do
+    path = netns()
+    handle = path |> Nlns.open_in_netns_async(0) |> handle()
+    assert Telemetry.measure() == :ok
+    Handle.close(handle)
+
+    assert_received {[:nlns, :pool], measurements, metadata, _}
+    assert metadata == %{}
+    assert Enum.all?(measurements, fn {_, value} -> is_integer(value) end)
+    assert %{helpers: helpers, opened: opened, paths: 1, waiting: 0} = measurements
+    assert helpers >= 1 and opened >= 1
+    by_state = Map.take(measurements, [:parked, :pinned, :serving, :stuck])
+    assert by_state |> Map.values() |> Enum.sum() == helpers
+  end
+
+  @tag :absent
+  test "without :telemetry there are no events and all else is the same" do
+    refute Code.ensure_loaded?(:telemetry)
+    assert Telemetry.look_up() == nil
+    {:ok, fd} = Nlns.open_in_netns(netns(), 0)
+    Nlns.close_fd(fd)
+    assert {:error, {:open, 36}} = Nlns.open_in_netns("/" <> String.duplicate("x", 5_000), 0)
+    assert Telemetry.measure() == :ok
+  end
+
+  defp second, do: System.convert_time_unit(1, :second, :native)
+end
