@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -25,6 +26,8 @@ pub(crate) struct Crew {
     awake: AtomicUsize,
     wanted: usize,
     max_helpers: usize,
+    /// What times are counted from.
+    epoch: Instant,
     roster: Mutex<Roster>,
 }
 
@@ -54,12 +57,13 @@ pub(crate) enum Called {
 }
 
 impl Crew {
-    pub(crate) fn new(max_helpers: usize) -> Self {
+    pub(crate) fn new(max_helpers: usize, epoch: Instant) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             awake: AtomicUsize::new(0),
             wanted: (cpus / CPUS_PER_AWAKE).max(1),
             max_helpers,
+            epoch,
             roster: Mutex::default(),
         }
     }
@@ -78,7 +82,7 @@ impl Crew {
         let mut roster = self.roster.lock();
         if let Some(helper) = roster.sleeper_for(path) {
             drop(roster);
-            helper.wake();
+            helper.wake(self.epoch.elapsed());
             return Called::Woken;
         }
         if roster.hired < self.max_helpers {
@@ -88,7 +92,7 @@ impl Crew {
         match roster.pinned.pop_first() {
             Some((_, helper)) => {
                 drop(roster);
-                helper.wake();
+                helper.wake(self.epoch.elapsed());
                 Called::Woken
             }
             None => {
@@ -112,7 +116,7 @@ impl Crew {
     /// Wakes this one, whatever the number of those awake, if it sleeps.
     pub(crate) fn rouse(&self, helper: &Arc<Helper>) {
         if self.get_up(helper) {
-            helper.wake();
+            helper.wake(self.epoch.elapsed());
         }
     }
 

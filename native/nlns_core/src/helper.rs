@@ -23,6 +23,7 @@ pub(crate) struct Helper {
     place: Mutex<Option<Place>>,
     /// Somebody has lifted it from its bed and counts it as awake.
     called: AtomicBool,
+    called_at: AtomicU64,
     /// Before anything else it must leave, or see whether the path still leads where it is.
     asked: AtomicBool,
     unparker: Unparker,
@@ -60,6 +61,7 @@ impl Helper {
             bed: AtomicU64::new(0),
             place: Mutex::default(),
             called: AtomicBool::new(false),
+            called_at: AtomicU64::new(0),
             asked: AtomicBool::new(false),
             unparker,
             activity: AtomicU8::new(RESTING),
@@ -69,9 +71,16 @@ impl Helper {
     }
 
     /// NB: only for whoever has lifted it from its bed.
-    pub(crate) fn wake(&self) {
+    pub(crate) fn wake(&self, now: Duration) {
+        self.called_at
+            .store(now.as_nanos() as u64, Ordering::Relaxed);
         self.called.store(true, Ordering::Release);
         self.unparker.unpark();
+    }
+
+    /// When it was called last, in time since the pool's start.
+    pub(crate) fn called_at(&self) -> Duration {
+        Duration::from_nanos(self.called_at.load(Ordering::Relaxed))
     }
 
     pub(crate) fn was_called(&self) -> bool {

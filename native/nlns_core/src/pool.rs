@@ -66,19 +66,20 @@ impl Pool {
     /// Starts a pool: its keeper at once, by the calling thread, everything else by the keeper.
     pub fn start(config: Config) -> std::io::Result<Arc<Self>> {
         let (keeper, orders) = Orders::channel();
+        let epoch = Instant::now();
         let pool = Arc::new(Self {
             config,
             host: OnceCell::new(),
             watcher: OnceCell::new(),
             registry: Registry::new(),
             ready: unbounded(),
-            crew: Crew::new(config.max_helpers),
+            crew: Crew::new(config.max_helpers, epoch),
             spin: Spin::new(),
             keeper,
             watched: AtomicBool::new(false),
             counters: Counters::default(),
             stopping: AtomicBool::new(false),
-            epoch: Instant::now(),
+            epoch,
         });
         keeper::start(pool.clone(), orders)?;
         Ok(pool)

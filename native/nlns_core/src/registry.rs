@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -15,12 +16,24 @@ use rustix::io::Errno;
 /// The kernel's bound for a path with its terminating NUL (limits.h, path_resolution(7)).
 const PATH_MAX: usize = 4096;
 
-/// A path is here while it has requests or a helper is inside, so there are never more of them than
-/// that. Jobs are pushed under the lock's read side, so under its write side "unused" is final.
-pub(crate) struct Registry(RwLock<Paths>);
+/// Below this many paths, unused ones wait for a helper that has nothing else to do; each takes some
+/// 3 KiB. Above, they are dropped when they are as many as the others.
+const SWEEP_ABOVE: usize = 4_096;
+
+/// Dropping so many takes some 10 µs.
+const SWEPT_AT_ONCE: usize = 64;
+
+/// A path is here while it has requests or a helper is inside, and for a short while after. Jobs are
+/// pushed under the lock's read side, so under its write side "unused" is final.
+pub(crate) struct Registry {
+    paths: RwLock<Paths>,
+    /// Paths have become unused since the last sweep.
+    has_unused: AtomicBool,
+}
 
 struct Paths {
     open: bool,
+    sweep_above: usize,
     by_name: HashMap<Name, Arc<Path>>,
 }
 
@@ -42,10 +55,14 @@ impl Hash for Name {
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Self(RwLock::new(Paths {
-            open: true,
-            by_name: HashMap::new(),
-        }))
+        Self {
+            paths: RwLock::new(Paths {
+                open: true,
+                sweep_above: SWEEP_ABOVE,
+                by_name: HashMap::new(),
+            }),
+            has_unused: AtomicBool::new(false),
+        }
     }
 
     /// Queues a job. `Some` path is to be scheduled by the caller.
@@ -58,13 +75,13 @@ impl Registry {
         if name.len() >= PATH_MAX {
             return Err(Error::new(Stage::Open, Errno::NAMETOOLONG));
         }
-        let job = match self.0.read().push(name, job, max_queue)? {
+        let job = match self.paths.read().push(name, job, max_queue)? {
             Pushed::Yes(path) => return Ok(path),
             Pushed::NoSuchPath(job) => job,
         };
         let c_name = CString::new(name).map_err(|_| Error::new(Stage::Open, Errno::INVAL))?;
         let c_name: Arc<CStr> = c_name.into();
-        let mut paths = self.0.write();
+        let mut paths = self.paths.write();
         paths
             .by_name
             .entry(Name(c_name.clone()))
@@ -76,30 +93,62 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, name: &[u8]) -> bool {
-        self.0.read().by_name.contains_key(name)
+        self.paths.read().by_name.contains_key(name)
     }
 
+    /// Drops a path that has neither requests nor a helper.
     pub(crate) fn forget_if_unused(&self, path: &Path) {
         if path.is_unused() {
-            let name = path.name().to_bytes();
-            let mut paths = self.0.write();
-            let is_this = |found: &Arc<Path>| std::ptr::eq(&**found, path);
-            if path.is_unused() && paths.by_name.get(name).is_some_and(is_this) {
-                paths.by_name.remove(name);
+            self.paths.write().forget(path);
+        }
+    }
+
+    /// The same, but leaves it to a later [`sweep`](Self::sweep), because a path that was just used
+    /// will often be used again; unless there are many more paths than at the last one.
+    pub(crate) fn forget_later(&self, path: &Path) {
+        if path.is_unused() {
+            self.has_unused.store(true, Ordering::Relaxed);
+            let paths = self.paths.read();
+            if paths.by_name.len() > paths.sweep_above {
+                drop(paths);
+                self.sweep();
             }
         }
     }
 
+    /// Drops every path that has neither requests nor a helper, if there may be any.
+    pub(crate) fn sweep(&self) {
+        if !self.has_unused.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let unused = |path: &&Arc<Path>| path.is_unused();
+        let unused: Vec<_> = self
+            .paths
+            .read()
+            .by_name
+            .values()
+            .filter(unused)
+            .cloned()
+            .collect();
+        // Callers wait for the lock, so it is held for a few paths at a time.
+        for some in unused.chunks(SWEPT_AT_ONCE) {
+            let mut paths = self.paths.write();
+            some.iter().for_each(|path| paths.forget(path));
+        }
+        let mut paths = self.paths.write();
+        paths.sweep_above = (2 * paths.by_name.len()).max(SWEEP_ABOVE);
+    }
+
     /// From now on nothing is pushed. Answers what there was.
     pub(crate) fn close(&self) -> Vec<Arc<Path>> {
-        let mut paths = self.0.write();
+        let mut paths = self.paths.write();
         paths.open = false;
         paths.by_name.values().cloned().collect()
     }
 
     /// The number of paths, and of the requests that wait for them.
     pub(crate) fn count(&self) -> (usize, usize) {
-        let paths = self.0.read();
+        let paths = self.paths.read();
         let waiting = paths.by_name.values().map(|path| path.waiting());
         (paths.by_name.len(), waiting.sum())
     }
@@ -111,6 +160,14 @@ enum Pushed {
 }
 
 impl Paths {
+    fn forget(&mut self, path: &Path) {
+        let name = path.name().to_bytes();
+        let is_this = |found: &Arc<Path>| std::ptr::eq(&**found, path);
+        if path.is_unused() && self.by_name.get(name).is_some_and(is_this) {
+            self.by_name.remove(name);
+        }
+    }
+
     fn push(&self, name: &[u8], job: Job, max_queue: usize) -> Result<Pushed, Error> {
         if !self.open {
             return Err(Error::STOPPED);

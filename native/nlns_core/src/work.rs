@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_utils::sync::Parker;
 
@@ -30,8 +30,9 @@ pub(crate) struct Worker<'a> {
     parker: Parker,
     /// Where this thread is, whatever path led there.
     here: Netns,
-    /// When it last served; lingering is counted from then, whatever woke it since.
-    last_served: Instant,
+    /// When it last served, in time since the pool's start; lingering is counted from then, whatever
+    /// woke it since.
+    last_served: Duration,
 }
 
 /// The body of a helper thread, which was counted as awake when it was ordered.
@@ -43,7 +44,7 @@ pub(crate) fn run(pool: &Pool, host: &Host, me: &Arc<Helper>, parker: Parker) {
         me,
         parker,
         here: host.netns(),
-        last_served: Instant::now(),
+        last_served: pool.now(),
     };
     // In doubt about where it is, or done: in both cases the thread ends, and with it its hold on
     // whatever namespace it may be in.
@@ -184,9 +185,10 @@ impl Worker<'_> {
     }
 
     fn leave(&mut self) -> Result<(), InDoubt> {
-        if self.me.path().is_some() {
+        if let Some(path) = self.me.path() {
             self.here = self.host.return_to()?;
             self.move_to(None);
+            self.pool.registry.forget_if_unused(&path);
         }
         Ok(())
     }
@@ -194,7 +196,7 @@ impl Worker<'_> {
     /// NB: after the thread has moved, never before.
     fn move_to(&self, place: Option<Place>) {
         if let Some(left) = self.me.set_place(place) {
-            self.pool.registry.forget_if_unused(&left.path);
+            self.pool.registry.forget_later(&left.path);
         }
     }
 
@@ -218,6 +220,7 @@ impl Worker<'_> {
         {
             self.leave()?;
         }
+        self.pool.registry.sweep();
         let mut is_last = false;
         loop {
             let pinned = self.me.path().is_some();
@@ -227,14 +230,15 @@ impl Worker<'_> {
                 false if is_last => None,
                 false => Some(SPARE_TIME),
             };
-            let until = limit.and_then(|limit| self.last_served.checked_add(limit));
+            let until = limit.map(|limit| self.last_served.saturating_add(limit));
             if self.sleep(pinned, until) {
-                self.pool.spin.woken_after(self.last_served.elapsed());
+                let idle = self.me.called_at().saturating_sub(self.last_served);
+                self.pool.spin.called_after(idle);
                 return Ok(Rest::Over);
             }
             if pinned {
                 self.leave()?;
-                self.last_served = Instant::now();
+                self.last_served = self.pool.now();
             } else if self.pool.crew.has_spare() {
                 return Ok(Rest::Retired);
             } else {
@@ -259,7 +263,7 @@ impl Worker<'_> {
     }
 
     /// `true` if it was called or has found work, `false` at `deadline`; awake again in both cases.
-    fn sleep(&self, pinned: bool, deadline: Option<Instant>) -> bool {
+    fn sleep(&self, pinned: bool, deadline: Option<Duration>) -> bool {
         let crew = &self.pool.crew;
         if !crew.lie_down(self.me, pinned, || self.is_work()) {
             return true;
@@ -268,8 +272,9 @@ impl Worker<'_> {
             match deadline {
                 None => self.parker.park(),
                 Some(deadline) => {
-                    self.parker.park_deadline(deadline);
-                    if Instant::now() >= deadline && crew.get_up(self.me) {
+                    self.parker
+                        .park_timeout(deadline.saturating_sub(self.pool.now()));
+                    if self.pool.now() >= deadline && crew.get_up(self.me) {
                         return false;
                     }
                 }
@@ -297,10 +302,10 @@ impl Drop for Turn<'_, '_, '_> {
         if worker.me.end() {
             worker.pool.crew.count();
         }
-        self.worker.last_served = Instant::now();
+        self.worker.last_served = self.worker.pool.now();
         let worker = &self.worker;
         if self.path.unschedule() {
-            worker.pool.registry.forget_if_unused(self.path);
+            worker.pool.registry.forget_later(self.path);
         } else {
             // At the end of the line; this helper looks at it again before it sleeps, and if it
             // does not live to, the keeper sees to it.
