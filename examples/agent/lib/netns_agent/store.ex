@@ -1,0 +1,93 @@
+defmodule NetnsAgent.Store do
+  @moduledoc """
+  What is known now: the namespaces with their last samples, and the agent's own counters.
+
+  Tables in memory, written by those who find out and read by those who show it, without a process in
+  between. This process only owns them, so that they outlive the crash of any other.
+  """
+
+  use GenServer
+
+  alias NetnsAgent.{Namespace, Sample}
+
+  @namespaces __MODULE__.Namespaces
+  @numbers __MODULE__.Numbers
+
+  @type row :: {Namespace.t(), Sample.t() | nil}
+
+  @spec start_link(term()) :: GenServer.on_start()
+  def start_link(_), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @impl true
+  def init(nil) do
+    options = [:named_table, :public, read_concurrency: true]
+    :ets.new(@namespaces, [:ordered_set | options])
+    :ets.new(@numbers, [:set | options])
+    {:ok, nil}
+  end
+
+  @doc """
+  A namespace that was found. One that is known keeps its sample; another with the same id, which
+  its inode shows, starts without. `:new` if it has no sample that is its own.
+  """
+  @spec put(Namespace.t()) :: :new | :known
+  def put(%Namespace{id: id, inode: inode} = namespace) do
+    case :ets.lookup(@namespaces, id) do
+      [{^id, %{inode: ^inode}, _sample}] ->
+        :ets.update_element(@namespaces, id, {2, namespace})
+        :known
+
+      _ ->
+        :ets.insert(@namespaces, {id, namespace, nil})
+        :new
+    end
+  end
+
+  @doc "Keeps a sample, if its namespace has not gone in the meantime."
+  @spec put_sample(Namespace.t(), Sample.t()) :: boolean()
+  def put_sample(%Namespace{id: id}, sample) do
+    :ets.update_element(@namespaces, id, {3, sample})
+  end
+
+  @spec delete(String.t()) :: true
+  def delete(id), do: :ets.delete(@namespaces, id)
+
+  @spec ids() :: [String.t()]
+  def ids, do: :ets.select(@namespaces, [{{:"$1", :_, :_}, [], [:"$1"]}])
+
+  @spec fetch(String.t()) :: {:ok, row()} | :error
+  def fetch(id) do
+    case :ets.lookup(@namespaces, id) do
+      [{_id, namespace, sample}] -> {:ok, {namespace, sample}}
+      [] -> :error
+    end
+  end
+
+  @spec all() :: [row()]
+  def all do
+    for {_id, namespace, sample} <- :ets.tab2list(@namespaces), do: {namespace, sample}
+  end
+
+  @doc "Adds to a counter, which begins at 0."
+  @spec count(term(), integer()) :: integer()
+  def count(key, n \\ 1), do: :ets.update_counter(@numbers, key, n, {key, 0})
+
+  @spec set(term(), term()) :: true
+  def set(key, value), do: :ets.insert(@numbers, {key, value})
+
+  @spec get(term(), default) :: term() | default when default: term()
+  def get(key, default \\ nil) do
+    case :ets.lookup(@numbers, key) do
+      [{_key, value}] -> value
+      [] -> default
+    end
+  end
+
+  @doc "The numbers whose key is `{name, label}`, by label."
+  @spec labelled(atom()) :: [{term(), term()}]
+  def labelled(name) do
+    @numbers
+    |> :ets.select([{{{name, :"$1"}, :"$2"}, [], [{{:"$1", :"$2"}}]}])
+    |> Enum.sort()
+  end
+end

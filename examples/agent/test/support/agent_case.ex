@@ -1,0 +1,93 @@
+defmodule NetnsAgent.Test.AgentCase do
+  @moduledoc "Tests of a running agent, which follows only the namespaces that this run makes."
+
+  use ExUnit.CaseTemplate
+
+  alias NetnsAgent.Test.Netns
+
+  # Quick, so that tests need not wait; the schedule is the same otherwise.
+  @settings [port: 0, discover_every: 50, scrape_every: 100, scrape_timeout: 1_000, proc: nil]
+
+  using do
+    quote do
+      import NetnsAgent.Test.AgentCase
+      import NetnsAgent.Test.Netns, only: [netns: 0, netns: 1, unique: 0, prefix: 0]
+      alias NetnsAgent.Test.{Browser, Netns}
+    end
+  end
+
+  @doc "Starts the agent with other settings, until the end of the test."
+  def start_agent(settings \\ []) do
+    before = Application.get_all_env(:netns_agent)
+    settings = Keyword.merge([{:only, "^" <> Netns.prefix()} | @settings], settings)
+    Application.put_all_env(netns_agent: settings)
+
+    on_exit(fn ->
+      Application.stop(:netns_agent)
+      for {key, _} <- settings, do: Application.delete_env(:netns_agent, key)
+      Application.put_all_env(netns_agent: before)
+    end)
+
+    {:ok, _} = Application.ensure_all_started(:netns_agent)
+    :ok
+  end
+
+  @doc "The sample of a namespace, once `fun` is true for it."
+  def await_sample(id, fun \\ fn _ -> true end) do
+    eventually(fn ->
+      with {:ok, {_namespace, sample}} when sample != nil <- NetnsAgent.Store.fetch(id),
+           true <- fun.(sample) do
+        sample
+      else
+        _ -> nil
+      end
+    end)
+  end
+
+  @doc "What `fun` returns as soon as that is true; fails when it is not within `bound` ms."
+  def eventually(fun, bound \\ 5_000) do
+    until = System.monotonic_time(:millisecond) + bound
+    poll(fun, until, bound)
+  end
+
+  defp poll(fun, until, bound) do
+    cond do
+      result = fun.() ->
+        result
+
+      System.monotonic_time(:millisecond) > until ->
+        flunk("not within #{bound} ms")
+
+      true ->
+        Process.sleep(10)
+        poll(fun, until, bound)
+    end
+  end
+
+  @doc "GETs from the agent: status, headers, body."
+  def get(path), do: request("GET #{path} HTTP/1.1\r\nhost: x\r\n\r\n")
+
+  @doc "Sends bytes to the agent and reads until it closes: status, headers, body."
+  def request(bytes) do
+    socket = dial()
+    :gen_tcp.send(socket, bytes)
+    answer = read_all(socket, "")
+    [head, body] = String.split(answer, "\r\n\r\n", parts: 2)
+    ["HTTP/1.1 " <> <<status::binary-size(3)>> <> _ | lines] = String.split(head, "\r\n")
+    headers = for line <- lines, do: line |> String.split(": ", parts: 2) |> List.to_tuple()
+    {String.to_integer(status), Map.new(headers), body}
+  end
+
+  def dial do
+    options = [:binary, active: false]
+    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, NetnsAgent.Http.port(), options)
+    socket
+  end
+
+  def read_all(socket, read, timeout \\ 30_000) do
+    case :gen_tcp.recv(socket, 0, timeout) do
+      {:ok, more} -> read_all(socket, read <> more, timeout)
+      {:error, :closed} -> read
+    end
+  end
+end

@@ -1,0 +1,18 @@
+{:ok, _} = Application.ensure_all_started(:nlns)
+
+missing = Enum.reject(~w(ip mount unshare promtool chromium), &System.find_executable/1)
+
+setup = "apt-get install iproute2 util-linux prometheus chromium fonts-dejavu-core"
+
+# What cannot be tested is a failure unless that is asked for: `mix test --exclude promtool`.
+if missing != [] do
+  IO.puts(:stderr, """
+
+  *** NOT INSTALLED: #{Enum.join(missing, ", ")}. The tests that need it will FAIL.
+  *** #{setup}
+  *** Debian's prometheus package starts a server; it is promtool that is needed, and the server can
+  *** be disabled. To do without: mix test --exclude promtool --exclude browser
+  """)
+end
+
+ExUnit.start(capture_log: true)
