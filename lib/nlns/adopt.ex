@@ -23,11 +23,9 @@ defmodule Nlns.Adopt do
           {:ok, socket}
 
         {:error, reason} ->
-          :socket.close(socket)
+          _ = :socket.close(socket)
           {:error, reason}
       end
-    else
-      {:error, reason} -> {:error, reason(reason)}
     end
   end
 
@@ -36,7 +34,4 @@ defmodule Nlns.Adopt do
          {:error, _errno} <- Native.set_cloexec(fd),
          do: {:error, :closed}
   end
-
-  defp reason(reason) when is_atom(reason), do: reason
-  defp reason({reason, _more}) when is_atom(reason), do: reason
 end

@@ -9,7 +9,7 @@ defmodule Nlns.Native do
 
   @on_load :load
 
-  @opaque resource :: reference()
+  @type resource :: reference()
 
   @spec load() :: :ok | {:error, {atom(), charlist()}}
   def load do

@@ -60,7 +60,7 @@ defmodule Nlns.Doctor.Facts do
 
   defp read_head(file) do
     head = :file.read(file, 20)
-    File.close(file)
+    _ = File.close(file)
     with :eof <- head, do: {:ok, ""}
   end
 

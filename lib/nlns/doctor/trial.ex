@@ -39,7 +39,7 @@ defmodule Nlns.Doctor.Trial do
   defp cookie(path) do
     with {:ok, socket} <- Nlns.open_socket(path, :netlink, :raw, 0, @timeout) do
       answer = :socket.getopt_native(socket, @so_netns_cookie, 8)
-      :socket.close(socket)
+      _ = :socket.close(socket)
 
       case answer do
         {:ok, cookie} -> {:ok, cookie}

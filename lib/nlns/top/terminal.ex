@@ -36,7 +36,7 @@ defmodule Nlns.Top.Terminal do
 
   def close(terminal) do
     IO.write(@leave)
-    stty(terminal.device, [terminal.settings])
+    _ = stty(terminal.device, [terminal.settings])
     :ok
   end
 

@@ -1,0 +1,66 @@
+# make demo: the main job, on namespaces it makes.    make test: every check.
+
+export LC_ALL ?= C.UTF-8
+WITH_NETNS := scripts/with-netns
+
+.PHONY: help setup build demo test bench agent soak \
+	check-format check-clippy check-cargo check-loom check-mix-format check-compile check-mix \
+	check-dialyzer clean
+
+help:
+	@echo 'make demo    open sockets in three namespaces and show what is there'
+	@echo 'make test    every check (make -n test names them; each can be run alone)'
+	@echo 'make bench   compare with what nlns replaces; QUICK=1 for under a minute'
+	@echo 'make soak    churn for two minutes; NLNS_SOAK_SECONDS for longer'
+	@echo 'make agent   the example agent, on namespaces it makes'
+
+setup:
+	@scripts/setup
+
+build: setup
+	MIX_ENV=prod mix compile
+
+demo: build
+	MIX_ENV=prod $(WITH_NETNS) mix run examples/demo.exs
+
+test: setup check-format check-mix-format check-compile check-clippy check-cargo check-loom \
+	check-mix check-dialyzer
+	@echo 'every check has passed'
+
+check-format:
+	cargo fmt --all --check
+
+check-clippy:
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+check-cargo:
+	$(WITH_NETNS) cargo test --locked --workspace
+
+# Apart, because it builds the core with loom's atomics in the place of the processor's.
+check-loom:
+	RUSTFLAGS='--cfg loom' cargo test --locked --package nlns_core --test loom --target-dir target/loom
+
+check-mix-format:
+	mix format --check-formatted
+
+check-compile:
+	MIX_ENV=dev mix compile --warnings-as-errors
+	MIX_ENV=test mix compile --warnings-as-errors
+
+check-mix:
+	MIX_ENV=test $(WITH_NETNS) mix test
+
+check-dialyzer: check-compile
+	scripts/dialyze
+
+bench: setup
+	MIX_ENV=prod bench/run
+
+soak: build
+	$(WITH_NETNS) scripts/soak
+
+agent: setup
+	$(WITH_NETNS) examples/agent/run
+
+clean:
+	rm -rf _build priv target
