@@ -58,6 +58,8 @@ defmodule NetnsAgent.Test.Netns do
     :ok = :socket.bind(socket, %{family: :inet, addr: address, port: 0})
     :ok = :socket.listen(socket)
     {:ok, %{port: port}} = :socket.sockname(socket)
+    # A socket that no term refers to is closed by the next garbage collection.
+    Process.put({:listener, port}, socket)
     port
   end
 

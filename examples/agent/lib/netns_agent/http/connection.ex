@@ -66,16 +66,9 @@ defmodule NetnsAgent.Http.Connection do
   end
 
   defp answer(method, {:abs_path, target}, config) when method in [:GET, :HEAD] do
-    {path, query} =
-      case String.split(target, "?", parts: 2) do
-        [path, query] -> {path, query}
-        [path] -> {path, ""}
-      end
-
-    case decode(query) do
-      {:ok, query} -> Router.answer(path, query, config)
-      :error -> text(400)
-    end
+    [path | query] = String.split(target, "?", parts: 2)
+    query = query |> Enum.join() |> URI.decode_query()
+    Router.answer(path, query, config)
   rescue
     error ->
       Logger.error("netns_agent: " <> Exception.format(:error, error, __STACKTRACE__))
@@ -84,12 +77,6 @@ defmodule NetnsAgent.Http.Connection do
 
   defp answer(method, _target, _config) when method in [:GET, :HEAD], do: text(400)
   defp answer(_method, _target, _config), do: text(405)
-
-  defp decode(query) do
-    {:ok, URI.decode_query(query)}
-  rescue
-    ArgumentError -> :error
-  end
 
   defp text(status), do: {status, [{"content-type", "text/plain"}], [@reasons[status], "\n"]}
 

@@ -1,0 +1,95 @@
+defmodule NetnsAgent.ClusterTest do
+  use NetnsAgent.Test.AgentCase, async: false
+
+  alias NetnsAgent.{Check, Cluster}
+  alias NetnsAgent.Test.Machine
+
+  @names ~w(a b c)
+
+  # Three nodes, and a namespace on a, two on b, three on c.
+  setup do
+    names =
+      for {name, n} <- Enum.with_index(@names, 1), i <- 1..n, do: netns("#{prefix()}#{name}-#{i}")
+
+    [a, b, c] = Enum.map(@names, &Machine.start(&1, @names))
+    eventually(fn -> counts(a) == [1, 2, 3] end, 15_000)
+    {:ok, a: a, b: b, c: c, names: names}
+  end
+
+  defp overview(machine, timeout \\ 1_000),
+    do: Machine.call(machine, Cluster, :overview, [timeout])
+
+  defp counts(machine), do: machine |> overview() |> Enum.map(&(&1[:ok] || &1.error))
+
+  test "any of three machines shows all of them", %{a: a, b: b, c: c} do
+    for machine <- [a, b, c] do
+      eventually(fn -> counts(machine) == [1, 2, 3] end, 15_000)
+      assert [a.node, b.node, c.node] == Enum.map(overview(machine), & &1.node)
+    end
+  end
+
+  test "a port is checked on whichever machine has the namespace", %{a: a, b: b, names: names} do
+    name = Enum.find(names, &(&1 =~ "-b-1"))
+    Netns.up_loopback(name)
+    port = Netns.listen(name)
+    answers = Machine.call(a, Cluster, :ask, [NetnsAgent, :check, [name, port]])
+
+    assert [
+             {_, {:ok, {:error, :no_such_namespace}}},
+             {node, {:ok, {:ok, %Check{result: :open}}}},
+             {_, {:ok, {:error, :no_such_namespace}}}
+           ] = answers
+
+    assert node == b.node
+  end
+
+  test "a machine that does not answer delays the others' answers by the timeout only", context do
+    Machine.signal(context.c, "STOP")
+    {took, counts} = :timer.tc(fn -> counts(context.a) end)
+    assert [1, 2, "no answer in time"] == counts
+    assert took < 3_000_000
+    Machine.signal(context.c, "CONT")
+    eventually(fn -> counts(context.a) == [1, 2, 3] end)
+  end
+
+  test "a machine that dies in the middle of a call is one missing answer", %{a: a, b: b, c: c} do
+    # It has taken the question, and will not answer any more.
+    Machine.signal(c, "STOP")
+    call = Task.async(fn -> :timer.tc(fn -> overview(a, 12_000) end) end)
+    refute Task.yield(call, 300)
+    Machine.signal(c, "KILL")
+
+    {took, answers} = Task.await(call, 14_000)
+    assert [%{ok: 1}, %{ok: 2}, %{error: "not connected"}] = answers
+    assert took < 6_000_000
+
+    # It is missed from then on, by all that are left, and nobody waits for it.
+    for machine <- [a, b] do
+      {took, counts} = :timer.tc(fn -> counts(machine) end)
+      assert [1, 2, "not connected"] == counts
+      assert took < 500_000
+    end
+
+    # The page says so.
+    port = Machine.call(a, NetnsAgent.Http, :port, [])
+    page = fetch(port, "/")
+    assert page =~ "Machines"
+    assert page =~ ~r/#{c.node}<\/td>\s*<td colspan="4" class="error">not connected/
+    assert fetch(port, "/cluster") =~ ~s("error":"not connected")
+
+    # And it is welcome when it is back.
+    Machine.start("c", @names)
+    eventually(fn -> counts(a) == [1, 2, 3] end, 15_000)
+  end
+
+  test "a node whose agent is stopped is said to fail", %{a: a, b: b} do
+    Machine.call(b, Application, :stop, [:netns_agent])
+    assert [1, "the agent there fails", 3] == counts(a)
+  end
+
+  defp fetch(port, path) do
+    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
+    :gen_tcp.send(socket, "GET #{path} HTTP/1.1\r\n\r\n")
+    read_all(socket, "")
+  end
+end

@@ -1,0 +1,94 @@
+defmodule NetnsAgent.MetricsTest do
+  use NetnsAgent.Test.AgentCase, async: false
+
+  @odd "a b\\c\"d\ne<b>ü" <> <<0xFF>>
+
+  defp line(body, name, labels) do
+    start = "#{name}{#{labels}} "
+
+    for line <- String.split(body, "\n"), String.starts_with?(line, start) do
+      line |> String.replace_prefix(start, "") |> String.to_integer()
+    end
+  end
+
+  test "counters are those that ip shows, interface by interface" do
+    {one, other} = {netns(), netns()}
+    Netns.connect(one, other)
+    Netns.send_udp(one, {10, 99, 0, 2}, 500, 20)
+    start_agent()
+    await_sample(one)
+
+    {body, shown} =
+      eventually(fn ->
+        before = Netns.counters(one)
+        %{at: at} = await_sample(one)
+        await_sample(one, &(&1.at > at))
+        {200, _, body} = get("/metrics")
+        if before == Netns.counters(one), do: {body, before}
+      end)
+
+    for {link, counters} <- shown,
+        {key, metric} <- [
+          rx_bytes: "receive_bytes",
+          tx_bytes: "transmit_bytes",
+          tx_packets: "transmit_packets",
+          rx_dropped: "receive_drops",
+          tx_errors: "transmit_errors"
+        ] do
+      labels = ~s(netns="#{one}",interface="#{link}")
+      assert [counters[key]] == line(body, "netns_interface_#{metric}_total", labels)
+    end
+
+    assert [1] == line(body, "netns_agent_namespace_up", ~s(netns="#{one}"))
+    assert [1] == line(body, "netns_interface_up", ~s(netns="#{one}",interface="to2"))
+    assert body =~ ~r/^nlns_sockets_opened_total \d+$/m
+  end
+
+  test "a namespace that fails is down, and shows no interfaces" do
+    name = Netns.broken()
+    start_agent()
+    await_sample(name)
+    {200, _, body} = get("/metrics")
+    assert [0] == line(body, "netns_agent_namespace_up", ~s(netns="#{name}"))
+    assert body =~ ~r/^netns_agent_scrape_failures_total{at="setns"} \d+$/m
+    assert [] == line(body, "netns_interface_up", ~s(netns="#{name}",interface="lo"))
+  end
+
+  @tag :promtool
+  test "promtool finds nothing to complain about, whatever the names" do
+    dir = Path.join(System.tmp_dir!(), unique())
+    on_exit(fn -> File.rm_rf!(dir) end)
+    File.mkdir_p!(dir)
+    name = netns()
+    :ok = :file.make_symlink("/run/netns/" <> name, dir <> "/" <> @odd)
+
+    Netns.ip!([
+      "-n",
+      name,
+      "link",
+      "add",
+      "a\"b\\",
+      "type",
+      "veth",
+      "peer",
+      "name",
+      <<"<i>", 0xFE>>
+    ])
+
+    broken = Netns.broken()
+    File.ln_s!("/run/netns/" <> broken, dir <> "/broken")
+    pid = Netns.process()
+    start_agent(dirs: [dir], only: nil, proc: "/proc", max_namespaces: 1_000)
+    await_sample(@odd)
+    await_sample("broken")
+    await_sample("pid:#{pid}")
+
+    {200, %{"content-type" => "text/plain; version=0.0.4; charset=utf-8"}, body} = get("/metrics")
+    assert String.valid?(body)
+    assert body =~ ~S(interface="a\"b\\")
+    file = Path.join(dir, "metrics")
+    File.write!(file, body)
+    command = ["-c", "promtool check metrics < \"$1\"", "sh", file]
+    assert {"", 0} == System.cmd("sh", command, stderr_to_stdout: true)
+  end
+end

@@ -1,0 +1,61 @@
+defmodule NetnsAgent.Test.Machine do
+  @moduledoc """
+  Another machine with an agent, as far as one kernel can show it: a node of its own, which follows
+  namespaces that the others do not.
+
+  The tests talk to it over its standard input and output, so that the nodes know each other only.
+  """
+
+  import ExUnit.Callbacks, only: [on_exit: 1]
+
+  alias NetnsAgent.Test.Netns
+
+  @enforce_keys [:peer, :node, :os_pid]
+  defstruct @enforce_keys
+
+  @doc "The node names of machines with these names."
+  def nodes(names), do: Enum.map(names, &:"#{Netns.prefix()}#{&1}@127.0.0.1")
+
+  @doc "Starts the machine `name` with an agent that knows the nodes of all `names`."
+  def start(name, names) do
+    paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
+    cookie = String.to_charlist(Netns.prefix())
+    loopback = [~c"-kernel", ~c"inet_dist_use_interface", ~c"{127,0,0,1}"]
+
+    {:ok, peer, node} =
+      :peer.start(%{
+        name: String.to_charlist("#{Netns.prefix()}#{name}"),
+        host: ~c"127.0.0.1",
+        longnames: true,
+        connection: :standard_io,
+        args: [~c"-setcookie", cookie] ++ loopback ++ paths
+      })
+
+    os_pid = :peer.call(peer, :os, :getpid, []) |> to_string()
+    machine = %__MODULE__{peer: peer, node: node, os_pid: os_pid}
+    on_exit(fn -> signal(machine, "KILL") end)
+
+    settings = [
+      only: "^#{Netns.prefix()}#{name}-",
+      proc: nil,
+      port: 0,
+      discover_every: 50,
+      scrape_every: 100,
+      nodes: nodes(names)
+    ]
+
+    :ok =
+      call(machine, Application, :put_all_env, [[netns_agent: settings, logger: [level: :error]]])
+
+    {:ok, _} = call(machine, Application, :ensure_all_started, [:netns_agent])
+    machine
+  end
+
+  def call(machine, module, function, arguments) do
+    :peer.call(machine.peer, module, function, arguments, 15_000)
+  end
+
+  def signal(machine, name) do
+    System.cmd("kill", ["-" <> name, machine.os_pid], stderr_to_stdout: true)
+  end
+end
