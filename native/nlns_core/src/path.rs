@@ -26,6 +26,8 @@ pub(crate) struct Request {
     /// The process that must still be behind the path when it is served.
     pub(crate) process: Option<Process>,
     pub(crate) reply: Box<dyn Reply>,
+    /// The processor that the caller was on.
+    pub(crate) cpu: usize,
 }
 
 /// What waits in a queue.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use once_cell::sync::OnceCell;
+use rustix::thread::sched_getcpu;
 
 use crate::crew::{Called, Crew};
 use crate::error::Error;
@@ -92,6 +93,7 @@ impl Pool {
             spec,
             process: None,
             reply,
+            cpu: sched_getcpu(),
         };
         self.submit(path, Ok(request))
     }
@@ -103,6 +105,7 @@ impl Pool {
             spec,
             process: Some(process),
             reply,
+            cpu: sched_getcpu(),
         });
         self.submit(format!("/proc/{pid}/ns/net").as_bytes(), request)
     }

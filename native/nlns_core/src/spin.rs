@@ -3,7 +3,8 @@
 //! Waking a sleeping thread takes several times as long as an open, so a caller that opens one socket
 //! after the other is served in a third of the time by a helper that is still awake. But a core that
 //! looks for work is not there for the schedulers. So: one helper at a time, for [`LIMIT`] at most after
-//! each batch, and for less, down to not at all, when looking has been in vain lately.
+//! each batch, and for less, down to not at all, when looking has been in vain lately. And not at all on
+//! the caller's own processor (see [`crate::work`]), where looking is what the caller waits for.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

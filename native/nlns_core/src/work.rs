@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_utils::sync::Parker;
+use rustix::thread::sched_getcpu;
 
 use crate::error::Error;
 use crate::helper::{Helper, Place};
@@ -33,6 +34,8 @@ pub(crate) struct Worker<'a> {
     /// When it last served, in time since the pool's start; lingering is counted from then, whatever
     /// woke it since.
     last_served: Duration,
+    /// The processor that the last caller was on.
+    caller_cpu: usize,
 }
 
 /// The body of a helper thread, which was counted as awake when it was ordered.
@@ -45,6 +48,7 @@ pub(crate) fn run(pool: &Pool, host: &Host, me: &Arc<Helper>, parker: Parker) {
         parker,
         here: host.netns(),
         last_served: pool.now(),
+        caller_cpu: usize::MAX,
     };
     // In doubt about where it is, or done: in both cases the thread ends, and with it its hold on
     // whatever namespace it may be in.
@@ -79,7 +83,7 @@ impl Worker<'_> {
             }
             match self.pool.next_ready() {
                 Some(path) => self.serve(path)?,
-                None if self.pool.spin.wait(|| self.is_work()) => {}
+                None if self.may_spin() && self.pool.spin.wait(|| self.is_work()) => {}
                 None => match self.rest()? {
                     Rest::Over => {}
                     Rest::Retired => break,
@@ -134,7 +138,9 @@ impl Worker<'_> {
             spec,
             process,
             reply,
+            cpu,
         } = request;
+        self.caller_cpu = cpu;
         let reply = InHand::new(reply);
         let counters = &self.pool.counters;
         if !reply.is_wanted() {
@@ -198,6 +204,11 @@ impl Worker<'_> {
         if let Some(left) = self.me.set_place(place) {
             self.pool.registry.forget_later(&left.path);
         }
+    }
+
+    /// A helper on its caller's processor would only keep it from using the answer.
+    fn may_spin(&self) -> bool {
+        self.caller_cpu != sched_getcpu()
     }
 
     fn is_work(&self) -> bool {
