@@ -16,7 +16,9 @@ defmodule Nlns.MixProject do
       start_permanent: Mix.env() == :prod,
       deps: [],
       description: "Opens sockets inside other Linux network namespaces, off the schedulers",
-      source_url: @source_url
+      source_url: @source_url,
+      package: package(),
+      docs: docs()
     ]
   end
 
@@ -26,4 +28,30 @@ defmodule Nlns.MixProject do
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_), do: ["lib"]
+
+  # For `mix hex.build`. All of the Cargo workspace: cargo refuses one that lacks a member.
+  defp package do
+    [
+      licenses: ["Apache-2.0"],
+      links: %{
+        "GitHub" => @source_url,
+        "Changelog" => "#{@source_url}/blob/main/CHANGELOG.md"
+      },
+      files:
+        ~w(lib mix mix.exs .formatter.exs Cargo.toml Cargo.lock native guides) ++
+          ~w(README.md CHANGELOG.md LICENSE),
+      exclude_patterns: [~r"/target/", ~r"\.so$"]
+    ]
+  end
+
+  # For `mix docs`, where ExDoc is a dependency or an archive.
+  defp docs do
+    [
+      main: "readme",
+      source_ref: "v#{@version}",
+      extras: ["README.md", "CHANGELOG.md" | Path.wildcard("guides/*.md")],
+      groups_for_extras: [Guides: ~r"^guides/"],
+      groups_for_modules: ["Running it": [Nlns.Doctor, Nlns.Telemetry]]
+    ]
+  end
 end

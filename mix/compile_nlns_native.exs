@@ -1,26 +1,27 @@
 defmodule Mix.Tasks.Compile.NlnsNative do
   @shortdoc "Builds the Rust half of nlns"
   @moduledoc """
-  Runs `cargo build --release` for nlns and puts the library into `priv/native`.
+  Runs `cargo build --release` for nlns and puts the library into the build's `priv/native`.
 
-  It is part of `mix compile`, in nlns itself and where nlns is a dependency, and does nothing while
-  the library is newer than every Rust source. cargo's own progress and errors are shown. The
-  environment variables `CARGO_TARGET_DIR` and `CARGO_BUILD_TARGET` mean what they mean to cargo.
+  It is part of `mix compile`, in nlns itself and where nlns is a dependency, and does nothing, so
+  that cargo need not be there, while the library is that of the Rust sources as they are;
+  `--force` builds in any case. cargo's own progress and errors are shown, and its settings and
+  environment variables (`CARGO_TARGET_DIR`, `CARGO_BUILD_TARGET`, ...) mean what they mean to it.
   """
   use Mix.Task.Compiler
 
   @root Path.expand("..", __DIR__)
-  @library Path.join(@root, "priv/native/libnlns.so")
-  @sources ~w(Cargo.toml Cargo.lock native/**/Cargo.toml native/**/build.rs native/**/src/**/*.rs)
+  @sources ["Cargo.{toml,lock}", "native/{nlns,nlns_core}/**/{Cargo.toml,*.rs}"]
 
   @impl true
-  def run(_args) do
-    if stale?() do
+  def run(args) do
+    digest = digest()
+
+    if "--force" in args or not built?(digest) do
       require_cargo!()
-      build!()
-      install!()
-      # Only now is there a priv to link into _build.
-      Mix.Project.build_structure()
+      install!(build!())
+      File.mkdir_p!(Path.dirname(manifest()))
+      File.write!(manifest(), digest)
       {:ok, []}
     else
       {:noop, []}
@@ -28,17 +29,26 @@ defmodule Mix.Tasks.Compile.NlnsNative do
   end
 
   @impl true
-  def manifests, do: [@library]
+  def manifests, do: [manifest()]
 
   @impl true
   def clean do
-    File.rm(@library)
+    File.rm(manifest())
+    File.rm(library())
     :ok
   end
 
-  defp stale? do
-    sources = Enum.flat_map(@sources, &Path.wildcard(Path.join(@root, &1)))
-    Mix.Utils.stale?(sources, [@library])
+  # In the build, not among the sources, which may be read-only or another project's too.
+  defp library, do: Path.join(Mix.Project.app_path(), "priv/native/libnlns.so")
+  defp manifest, do: Path.join(Mix.Project.manifest_path(), "compile.nlns_native")
+
+  defp built?(digest), do: File.read(manifest()) == {:ok, digest} and File.exists?(library())
+
+  # Not times: those of a fetched package say nothing, and a file that has gone has none.
+  defp digest do
+    files = Enum.flat_map(@sources, &:filelib.wildcard(to_charlist(&1), to_charlist(@root)))
+    target = [System.get_env("CARGO_BUILD_TARGET", ""), :erlang.system_info(:system_architecture)]
+    :erlang.md5([target | Enum.map(files, &[&1, 0, File.read!(Path.join(@root, &1))])])
   end
 
   defp require_cargo! do
@@ -71,25 +81,39 @@ defmodule Mix.Tasks.Compile.NlnsNative do
     version <> ".0"
   end
 
+  # The path of the library, which cargo tells: settings of its own say where that is.
   defp build! do
-    args = ["build", "--release", "--locked", "--package", "nlns"]
-    options = [cd: @root, into: IO.stream(), stderr_to_stdout: true]
+    format = "--message-format=json-render-diagnostics"
+    args = ["build", "--release", "--locked", "--package", "nlns", format]
 
-    case System.cmd("cargo", args, options) do
-      {_, 0} -> :ok
-      {_, status} -> Mix.raise("nlns cannot build its native half: cargo ended with #{status}")
+    with {messages, 0} <- System.cmd("cargo", args, cd: @root, env: target_dir()),
+         [_ | _] = paths <- Regex.scan(~r{"(/[^"]*/libnlns\.so)"}, messages) do
+      paths |> List.last() |> List.last()
+    else
+      {_messages, status} ->
+        Mix.raise("nlns cannot build its native half: cargo ended with #{status}")
+
+      [] ->
+        Mix.raise("nlns cannot build its native half: cargo has made no libnlns.so")
+    end
+  end
+
+  defp target_dir do
+    case File.stat(@root) do
+      {:ok, %{access: access}} when access in [:write, :read_write] ->
+        []
+
+      _read_only ->
+        default = Path.join(Mix.Project.build_path(), "nlns_target")
+        [{"CARGO_TARGET_DIR", System.get_env("CARGO_TARGET_DIR", default)}]
     end
   end
 
   # By rename: a library that a running VM has mapped must not be written to.
-  defp install! do
-    target = System.get_env("CARGO_TARGET_DIR") || "target"
-    triple = System.get_env("CARGO_BUILD_TARGET") || ""
-    built = Path.join([Path.expand(target, @root), triple, "release", "libnlns.so"])
-    new = "#{@library}.#{System.pid()}.new"
-    File.mkdir_p!(Path.dirname(@library))
+  defp install!(built) do
+    new = "#{library()}.#{System.pid()}.new"
+    File.mkdir_p!(Path.dirname(new))
     File.cp!(built, new)
-    File.touch!(new)
-    File.rename!(new, @library)
+    File.rename!(new, library())
   end
 end
