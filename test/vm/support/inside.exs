@@ -1,0 +1,196 @@
+defmodule Nlns.VM.Inside do
+  @moduledoc false
+  # What the VM under test can say about itself, and callers to keep it busy.
+
+  import ExUnit.Assertions
+
+  @doc "The threads of this VM: `{tid, name}`."
+  def threads do
+    for tid <- File.ls!("/proc/self/task"),
+        {:ok, name} <- [File.read("/proc/self/task/#{tid}/comm")],
+        do: {tid, String.trim(name)}
+  end
+
+  @doc "The pool's threads."
+  def pool_threads, do: for({tid, "nlns" <> _} <- threads(), do: tid)
+
+  @doc "The pool's helpers."
+  def helpers, do: for({tid, "nlns-helper"} <- threads(), do: tid)
+
+  @doc "Threads that are not helpers and not in the VM's namespace."
+  def strays do
+    home = File.read_link!("/proc/self/ns/net")
+
+    for {tid, name} <- threads(),
+        name != "nlns-helper",
+        {:ok, netns} <- [File.read_link("/proc/self/task/#{tid}/ns/net")],
+        netns != home,
+        do: {tid, name}
+  end
+
+  @doc "What a thread's status says of `field`."
+  def status(tid, field) do
+    text = File.read!("/proc/self/task/#{tid}/status")
+    [_, value] = Regex.run(~r/^#{field}:\s*(.*)$/m, text)
+    value
+  end
+
+  @doc "The namespaces that threads are in, each once; that of one thread; or the one that a path names."
+  def netns_of(tids) when is_list(tids), do: tids |> Enum.map(&netns_of/1) |> Enum.uniq()
+  def netns_of("/" <> _ = path), do: "net:[#{File.stat!(path).inode}]"
+  def netns_of(tid), do: File.read_link!("/proc/self/task/#{tid}/ns/net")
+
+  @doc "Whether a thread blocks every signal that its own instructions do not raise (signal(7))."
+  def takes_no_signal?(tid) do
+    {blocked, ""} = tid |> status("SigBlk") |> Integer.parse(16)
+    # ILL, BUS, FPE, KILL, SEGV, STOP, and the two that glibc keeps for itself.
+    for(n <- Enum.to_list(1..64) -- [4, 7, 8, 9, 11, 19, 32, 33], do: n)
+    |> Enum.all?(&(Bitwise.band(blocked, Bitwise.bsl(1, &1 - 1)) != 0))
+  end
+
+  @doc "How many more descriptors of this VM are sockets than when it started."
+  def sockets, do: count_sockets() - :persistent_term.get(__MODULE__)
+
+  @doc "Called once, before the application starts."
+  def begin, do: :persistent_term.put(__MODULE__, count_sockets())
+
+  defp count_sockets do
+    Enum.count(File.ls!("/proc/self/fd"), fn fd ->
+      match?({:ok, "socket:" <> _}, File.read_link("/proc/self/fd/#{fd}"))
+    end)
+  end
+
+  @doc "Looks until `fun` is true, for at most `ms`."
+  def poll(fun, ms \\ 5_000), do: poll_until(fun, System.monotonic_time(:millisecond) + ms)
+
+  defp poll_until(fun, deadline) do
+    cond do
+      fun.() -> true
+      System.monotonic_time(:millisecond) > deadline -> false
+      true -> Process.sleep(2) && poll_until(fun, deadline)
+    end
+  end
+
+  @doc "Takes the code away; whoever calls it has it loaded again."
+  def purge_native do
+    :code.delete(Nlns.Native)
+    :code.purge(Nlns.Native)
+    true = poll(fn -> Nlns.info() && :code.is_loaded(Nlns.Native) != false end)
+  end
+
+  @doc "Opens and closes a socket; `:ok` or the reason."
+  def open(path) do
+    with {:ok, fd} <- Nlns.open_in_netns(path, 0), do: Nlns.close_fd(fd)
+  end
+
+  @doc "Nobody calls any more: nothing may be open, nobody astray, and the pool must still serve."
+  def assert_all_in_order do
+    assert poll(fn -> sockets() == 0 end), "#{sockets()} sockets are open"
+    assert strays() == []
+    refute_received {:nlns, _, _}
+    assert %{died: 0, waiting: 0} = Nlns.info()
+  end
+
+  @doc "Starts `callers` that open sockets in `paths` until `calm/1`."
+  def hammer(paths, callers) do
+    calm = :atomics.new(1, [])
+    paths = Stream.cycle(paths) |> Enum.take(callers)
+    {calm, for(path <- paths, do: Task.async(fn -> call(path, calm, %{}) end))}
+  end
+
+  defp call(path, calm, tally) do
+    if :atomics.get(calm, 1) == 0 do
+      answer = open(path)
+      # 64 callers of a stopped pool that never pause slow OTP's own shutdown down to seconds.
+      if answer == {:error, {:thread, 108}}, do: Process.sleep(1)
+      call(path, calm, Map.update(tally, answer, 1, &(&1 + 1)))
+    else
+      tally
+    end
+  end
+
+  @doc "Ends the callers; answers how often each answer came."
+  def calm({calm, tasks}) do
+    :atomics.put(calm, 1, 1)
+    tasks |> Task.await_many(20_000) |> Enum.reduce(&Map.merge(&1, &2, fn _, a, b -> a + b end))
+  end
+
+  @doc "Brings the pool into a state: `:idle`, `:busy`, `:flooded` or `:stuck`."
+  def bring(:idle, paths, _blocked) do
+    for path <- paths, do: :ok = open(path)
+    true = poll(fn -> Enum.any?(Nlns.info().helpers, &(&1.state == :pinned)) end)
+  end
+
+  def bring(:busy, paths, _blocked), do: hammer(paths, 64)
+
+  # Behind a helper that is stuck they wait for certain; elsewhere they are being served.
+  def bring(:flooded, paths, blocked) do
+    for path <- [blocked | paths], do: spawn(fn -> flood(path, 20_000) end)
+    true = poll(fn -> Nlns.info().waiting >= 20_000 end)
+  end
+
+  # That it is stuck shows when others need a helper.
+  def bring(:stuck, [path | _], blocked) do
+    spawn(fn -> open(blocked) end)
+    true = poll(fn -> Enum.any?(Nlns.info().helpers, &(&1.state in [:serving, :stuck])) end)
+    :ok = open(path)
+    true = poll(fn -> Nlns.info().stuck == 1 end)
+  end
+
+  defp flood(path, count) do
+    for _ <- 1..count, do: Nlns.open_in_netns_async(path, 0)
+    Process.sleep(:infinity)
+  end
+
+  # Not by code that must be loaded first: a flooded VM is out of descriptors and cannot.
+  @doc "Ends this VM."
+  def end_by(:halt), do: System.halt(0)
+  def end_by(:halt_without_flush), do: :erlang.halt(0, flush: false)
+  def end_by(:stop), do: System.stop(0) && Process.sleep(:infinity)
+  def end_by(:signal), do: Process.sleep(:infinity)
+
+  @doc "Starts another node, with nlns's code but not the application; sockets count from here on."
+  def start_node do
+    paths = Enum.flat_map(:code.get_path(), &['-pa', &1])
+    cookie = ['-setcookie', Atom.to_charlist(Node.get_cookie())]
+    args = ['-kernel', 'inet_dist_use_interface', '{127,0,0,1}'] ++ cookie ++ paths
+    {:ok, peer, node} = :peer.start(%{name: 'away', host: 'localhost', args: args})
+    begin()
+    {peer, node}
+  end
+
+  @doc "What a process on `node` gets that calls this one's function."
+  def from(node, module, function, args) do
+    :erpc.call(node, :erpc, :call, [node(), module, function, args])
+  end
+
+  @doc "Keeps a term until it is asked for."
+  def keep(term) do
+    receive do
+      {:give, to} -> send(to, {:kept, term})
+    end
+  end
+
+  @doc "Has a linked process of `node` open sockets without taking what it gets."
+  def ask_for_ever(node, path) do
+    Node.spawn_link(node, __MODULE__, :flood_for_ever, [path])
+    Process.sleep(:infinity)
+  end
+
+  def flood_for_ever(path) do
+    for _ <- 1..8, do: Nlns.open_in_netns_async(path, 0)
+    for _ <- 1..8, do: assert_receive({:nlns, _, _}, 5_000)
+    :erlang.garbage_collect()
+    flood_for_ever(path)
+  end
+end
+
+defmodule Nlns.VM.Signals do
+  @moduledoc false
+  # Tells a process of every signal that the VM takes.
+  @behaviour :gen_event
+
+  def init({to, _}), do: {:ok, to}
+  def handle_event(signal, to), do: send(to, signal) && {:ok, to}
+  def handle_call(_, to), do: {:ok, :ok, to}
+end
