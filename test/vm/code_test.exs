@@ -1,0 +1,145 @@
+Code.require_file("support/vm.exs", __DIR__)
+
+defmodule Nlns.VM.CodeTest do
+  # The code taken away and replaced (promise 9), while 64 callers open sockets.
+  #
+  # NB: no `:code.load_file(Nlns.Native)` while it is not loaded: on OTP 25 that call never returns if
+  # a caller has made the code server load the module at the same time, with any `@on_load` there is.
+  use ExUnit.Case, async: true
+
+  import Nlns.VM
+  alias Nlns.VM.{BlockedMount, Netns}
+
+  setup do
+    %{paths: for(_ <- 1..4, do: Netns.new_for_test())}
+  end
+
+  test "Nlns.Native is deleted and purged in a loop, and every caller is answered", %{
+    paths: paths
+  } do
+    vm paths: paths do
+      Logger.configure(level: :none)
+      hammer = hammer(paths, 64)
+      for _ <- 1..50, do: purge_native()
+      assert %{ok: opened} = answers = calm(hammer)
+      assert map_size(answers) == 1 and opened > 200
+      assert_all_in_order()
+    end
+  end
+
+  test "requests and handles outlive a purge of Nlns.Native", %{paths: [path | _]} do
+    vm path: path do
+      %{ref: ref} = Nlns.open_in_netns_async(path, 0)
+      assert_receive {:nlns, ^ref, {:ok, kept}}
+      %{ref: ref} = Nlns.open_in_netns_async(path, 0)
+      assert_receive {:nlns, ^ref, {:ok, closed}}
+      [awaited, cancelled] = for _ <- 1..2, do: Nlns.open_in_netns_async(path, 0)
+      purge_native()
+      assert {:ok, fd} = Nlns.Handle.to_fd(kept)
+      assert Nlns.close_fd(fd) == :ok
+      assert Nlns.Handle.close(closed) == :ok
+      assert {:ok, fd} = Nlns.await(awaited)
+      assert Nlns.close_fd(fd) == :ok
+      assert Nlns.cancel(cancelled) == :ok
+      assert_all_in_order()
+    end
+  end
+
+  test "what is dropped unused after a purge of Nlns.Native closes", %{paths: [path | _]} do
+    vm path: path do
+      for _ <- 1..10 do
+        owner =
+          spawn(fn -> %{} = Nlns.open_in_netns_async(path, 0) && Process.sleep(:infinity) end)
+
+        assert poll(fn -> Process.info(owner, :message_queue_len) == {:message_queue_len, 1} end)
+      end
+
+      assert sockets() == 10
+      purge_native()
+      assert sockets() == 10
+
+      for pid <- Process.list(), match?({_, 1}, Process.info(pid, :message_queue_len)) do
+        Process.exit(pid, :kill)
+      end
+
+      assert_all_in_order()
+    end
+  end
+
+  test "a reload of Nlns.Native is refused in a loop, and service goes on", %{paths: paths} do
+    vm paths: paths do
+      Logger.configure(level: :none)
+      hammer = hammer(paths, 64)
+
+      for _ <- 1..20 do
+        :code.purge(Nlns.Native)
+        assert {:error, :on_load_failure} = :code.load_file(Nlns.Native)
+      end
+
+      assert %{ok: opened} = answers = calm(hammer)
+      assert map_size(answers) == 1 and opened > 200
+      assert_all_in_order()
+    end
+  end
+
+  test "every other module is reloaded in a loop, and service goes on", %{paths: paths} do
+    vm paths: paths do
+      {:ok, modules} = :application.get_key(:nlns, :modules)
+      hammer = hammer(paths, 64)
+
+      for _ <- 1..2, module <- modules -- [Nlns.Native] do
+        # Callers are in old code until their answer comes; who purges sooner kills them.
+        assert poll(fn -> :code.soft_purge(module) end)
+        assert {:module, ^module} = :code.load_file(module)
+      end
+
+      assert %{ok: opened} = answers = calm(hammer)
+      assert map_size(answers) == 1 and opened > 200
+      assert_all_in_order()
+    end
+  end
+
+  test "callers killed by a purge of Nlns leave nothing behind", %{paths: [path | _]} do
+    {mount, blocked} = BlockedMount.start()
+
+    vm =
+      start_vm path: path, blocked: blocked do
+        spawn(fn -> open(blocked) end)
+        callers = for _ <- 1..64, do: spawn(fn -> Nlns.open_in_netns(blocked, 0, :infinity) end)
+        assert poll(fn -> Nlns.info().waiting >= 64 end)
+        {:module, Nlns} = :code.load_file(Nlns)
+        :code.purge(Nlns)
+        refute Enum.any?(callers, &Process.alive?/1)
+        assert open(path) == :ok
+        IO.puts("killed")
+        assert poll(fn -> Nlns.info().waiting == 0 end)
+        assert_all_in_order()
+      end
+
+    vm = await_line(vm, "killed")
+    BlockedMount.stop(mount)
+    finish(vm)
+  end
+
+  test "the library is replaced on disk, by rename, and service goes on", %{paths: paths} do
+    app = copy_app()
+
+    vm [paths: paths, library: Path.join(app, "priv/native/libnlns.so")], app: app do
+      Logger.configure(level: :none)
+      hammer = hammer(paths, 64)
+
+      for _ <- 1..15 do
+        File.cp!(library, library <> ".new")
+        File.rename!(library <> ".new", library)
+        assert {:error, :on_load_failure} = :code.load_file(Nlns.Native)
+        :code.purge(Nlns.Native)
+      end
+
+      assert %{ok: opened} = answers = calm(hammer)
+      assert map_size(answers) == 1 and opened > 200
+      purge_native()
+      assert open(hd(paths)) == :ok
+      assert_all_in_order()
+    end
+  end
+end
