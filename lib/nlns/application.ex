@@ -4,7 +4,7 @@ defmodule Nlns.Application do
 
   use Application
 
-  alias Nlns.{Config, Native}
+  alias Nlns.{Config, Native, Telemetry}
 
   # The pool gives up on stuck helpers after 2 s by itself; this is for a machine that hardly runs.
   @stop_timeout 10_000
@@ -12,6 +12,8 @@ defmodule Nlns.Application do
   @impl true
   def start(_type, _args) do
     config = Config.read!()
+    # Now, because a VM that has run out of descriptors cannot load a module.
+    Telemetry.look_up()
 
     case Native.start(config.max_helpers, config.linger, config.max_queue) do
       :ok -> Supervisor.start_link([], strategy: :one_for_one)

@@ -20,7 +20,7 @@ defmodule Nlns.Telemetry do
   nlns does not know. A refusal is an answer without any helper, for example because the queue is full;
   asynchronous ones are reported too.
 
-  Whether there is a `:telemetry` is looked up at the first open and then remembered.
+  Whether there is a `:telemetry` is looked up when the application `:nlns` starts.
   """
 
   @key __MODULE__
@@ -95,10 +95,7 @@ defmodule Nlns.Telemetry do
   defp netns(pid) when is_integer(pid), do: {:pid, pid}
   defp netns(path), do: path
 
-  # Never put twice: changing a persistent term makes the VM look through every process.
-  defp telemetry do
-    with :unknown <- :persistent_term.get(@key, :unknown), do: look_up()
-  end
+  defp telemetry, do: :persistent_term.get(@key, nil)
 
   # The variable is for the compiler and dialyzer, which know no such module.
   @doc false
