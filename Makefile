@@ -3,6 +3,9 @@
 export LC_ALL ?= C.UTF-8
 WITH_NETNS := scripts/with-netns
 
+# mix and cargo lock their builds, and the checks share them.
+.NOTPARALLEL:
+
 .PHONY: help setup build demo test bench agent soak \
 	check-format check-clippy check-cargo check-loom check-mix-format check-compile check-mix \
 	check-dialyzer clean
@@ -20,8 +23,9 @@ setup:
 build: setup
 	MIX_ENV=prod mix compile
 
+# +Bd: Ctrl-C ends it, instead of asking what to do.
 demo: build
-	MIX_ENV=prod $(WITH_NETNS) mix run examples/demo.exs
+	MIX_ENV=prod ELIXIR_ERL_OPTIONS=+Bd $(WITH_NETNS) mix run examples/demo.exs
 
 test: setup check-format check-mix-format check-compile check-clippy check-cargo check-loom \
 	check-mix check-dialyzer
@@ -33,7 +37,9 @@ check-format:
 check-clippy:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
+# Built before, because where the tests run there may be no network to fetch crates from.
 check-cargo:
+	cargo test --locked --workspace --no-run
 	$(WITH_NETNS) cargo test --locked --workspace
 
 # Apart, because it builds the core with loom's atomics in the place of the processor's.
@@ -47,7 +53,7 @@ check-compile:
 	MIX_ENV=dev mix compile --warnings-as-errors
 	MIX_ENV=test mix compile --warnings-as-errors
 
-check-mix:
+check-mix: check-compile
 	MIX_ENV=test $(WITH_NETNS) mix test
 
 check-dialyzer: check-compile
