@@ -99,14 +99,11 @@ defmodule Nlns.VM.Inside do
   end
 
   defp call(path, calm, tally) do
-    if :atomics.get(calm, 1) == 0 do
-      answer = open(path)
-      # 64 callers of a stopped pool that never pause slow OTP's own shutdown down to seconds.
-      if answer == {:error, {:thread, 108}}, do: Process.sleep(1)
-      call(path, calm, Map.update(tally, answer, 1, &(&1 + 1)))
-    else
-      tally
-    end
+    answer = open(path)
+    # 64 callers of a stopped pool that never pause slow OTP's own shutdown down to seconds.
+    if answer == {:error, {:thread, 108}}, do: Process.sleep(1)
+    tally = Map.update(tally, answer, 1, &(&1 + 1))
+    if :atomics.get(calm, 1) == 0, do: call(path, calm, tally), else: tally
   end
 
   @doc "Ends the callers; answers how often each answer came."
@@ -148,6 +145,43 @@ defmodule Nlns.VM.Inside do
   def end_by(:halt_without_flush), do: :erlang.halt(0, flush: false)
   def end_by(:stop), do: System.stop(0) && Process.sleep(:infinity)
   def end_by(:signal), do: Process.sleep(:infinity)
+
+  @doc "A process in a network namespace of its own, until this VM ends; its path."
+  def process do
+    unshare = System.find_executable("unshare")
+    port = Port.open({:spawn_executable, unshare}, args: ["-n", "cat"])
+    {:os_pid, pid} = Port.info(port, :os_pid)
+    path = "/proc/#{pid}/ns/net"
+    true = poll(fn -> File.read_link!(path) != netns_of(System.pid()) end)
+    path
+  end
+
+  @doc "In a mount namespace of this VM's own: room for namespaces with names."
+  def own_run do
+    {"", 0} = System.cmd("mount", ~w(-t tmpfs none /run))
+    File.mkdir!("/run/netns")
+  end
+
+  @doc "Every part of the library once, in a namespace that this VM makes."
+  def assert_all_works do
+    own_run()
+    path = Nlns.VM.Netns.path(Nlns.VM.Netns.new())
+    peer = Nlns.VM.Netns.veth(path)
+    assert {:ok, fd} = Nlns.open_in_netns(path, 0)
+    assert Nlns.bind_netlink(fd, 1) == :ok
+    assert Nlns.close_fd(fd) == :ok
+    assert {:ok, fd} = path |> Nlns.open_in_netns_async(0) |> Nlns.await()
+    assert Nlns.close_fd(fd) == :ok
+    assert {:ok, socket} = Nlns.open_socket(path, :inet, :stream, :tcp)
+    assert :socket.close(socket) == :ok
+    assert {:ok, fd} = Nlns.open(path, :packet, :raw, 0)
+    assert Nlns.close_fd(fd) == :ok
+    assert Map.keys(calm(hammer([path], 16))) == [:ok]
+    assert netns_of(path) in netns_of(helpers())
+    assert_all_in_order()
+    assert Nlns.release(path) == :ok
+    assert Nlns.VM.Netns.gone_after_delete?(path, peer)
+  end
 
   @doc "Starts another node, with nlns's code but not the application; sockets count from here on."
   def start_node do
