@@ -44,5 +44,6 @@ while [ $# -gt 1 ]; do
     shift
 done
 
-echo ready
+# It cannot be said to a program that has ended meanwhile.
+echo ready 2>/dev/null
 read -r _ || true
