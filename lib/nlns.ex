@@ -241,7 +241,7 @@ defmodule Nlns do
 
     * `max_helpers`, `linger` (ms), `max_queue`: the configuration
     * `helpers`: a map per helper thread: `id`, `state` (`:parked` in no namespace, `:pinned` in one and
-      idle, `:serving`, or `:stuck`: serving one batch for so long that it must be blocked in the
+      idle, `:serving`, or `:stuck`: serving one batch for over a second, so it must be blocked in the
       kernel), `path` and `pinned_ms` (where it is and for how long; `nil` if in no namespace), `served`
       (sockets it opened)
     * `stuck`: how many of them are

@@ -4,7 +4,8 @@
 //! they lead. Waking a sleeping thread costs several times what entering a namespace costs, so a
 //! helper is woken only when fewer than [`Crew::wanted`] are awake: the one that sleeps in the
 //! path's namespace, else one that sleeps in none, else a new one, and when there may be no more,
-//! the one that has slept longest.
+//! the one that has slept longest. But before all of them one that is only napping, having just served:
+//! it is cheaper to wake than any other, wherever it must go.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -38,9 +39,22 @@ struct Roster {
     members: HashMap<u64, Arc<Helper>>,
     /// Asleep in a namespace, by the order of falling asleep.
     pinned: BTreeMap<u64, Arc<Helper>>,
+    /// Asleep where they have just served, and for a moment only.
+    napping: Vec<Arc<Helper>>,
     /// Asleep in the VM's own.
     parked: Vec<Arc<Helper>>,
     clock: u64,
+}
+
+/// How a helper sleeps.
+#[derive(Clone, Copy)]
+pub(crate) enum Bed {
+    /// For a moment, before it settles.
+    Nap,
+    /// In the namespace where it is, which is watched.
+    Pinned,
+    /// In the VM's own.
+    Parked,
 }
 
 /// What a call for help came to.
@@ -136,14 +150,14 @@ impl Crew {
         id.and_then(|id| roster.members.remove(&id))
     }
 
-    /// Puts a helper to bed; `pinned` if it stays in a namespace. `false` if work has come meanwhile.
+    /// Puts a helper to bed. `false` if work has come meanwhile.
     pub(crate) fn lie_down(
         &self,
         helper: &Arc<Helper>,
-        pinned: bool,
+        bed: Bed,
         is_work: impl FnOnce() -> bool,
     ) -> bool {
-        self.roster.lock().lay(helper, pinned);
+        self.roster.lock().lay(helper, bed);
         self.awake.fetch_sub(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         // Whoever is not found in bed has been called, and the call will arrive.
@@ -190,32 +204,38 @@ impl Crew {
 }
 
 impl Roster {
-    /// The one that sleeps where `path` leads, else one that sleeps nowhere.
+    /// One that naps, else the one that sleeps where `path` leads, else one that sleeps nowhere.
     fn sleeper_for(&mut self, path: Option<&Arc<Path>>) -> Option<Arc<Helper>> {
+        if let Some(helper) = self.napping.pop() {
+            return Some(helper);
+        }
         let home = path.map_or(0, |path| path.sleeper.swap(0, Ordering::Relaxed));
         self.pinned.remove(&home).or_else(|| self.parked.pop())
     }
 
-    fn lay(&mut self, helper: &Arc<Helper>, pinned: bool) {
-        if pinned {
-            self.clock += 1;
-            helper.bed.store(self.clock, Ordering::Relaxed);
-            if let Some(path) = helper.path() {
-                path.sleeper.store(self.clock, Ordering::Relaxed);
+    fn lay(&mut self, helper: &Arc<Helper>, bed: Bed) {
+        match bed {
+            Bed::Nap => self.napping.push(helper.clone()),
+            Bed::Parked => self.parked.push(helper.clone()),
+            Bed::Pinned => {
+                self.clock += 1;
+                helper.bed.store(self.clock, Ordering::Relaxed);
+                if let Some(path) = helper.path() {
+                    path.sleeper.store(self.clock, Ordering::Relaxed);
+                }
+                self.pinned.insert(self.clock, helper.clone());
             }
-            self.pinned.insert(self.clock, helper.clone());
-        } else {
-            helper.bed.store(0, Ordering::Relaxed);
-            self.parked.push(helper.clone());
         }
     }
 
     fn lift(&mut self, helper: &Arc<Helper>) -> bool {
-        let bed = helper.bed.load(Ordering::Relaxed);
-        if bed != 0 {
-            return self.pinned.remove(&bed).is_some();
-        }
-        let place = self.parked.iter().position(|other| other.id == helper.id);
-        place.map(|place| self.parked.swap_remove(place)).is_some()
+        let take_from = |beds: &mut Vec<Arc<Helper>>| {
+            let place = beds.iter().position(|other| other.id == helper.id);
+            place.map(|place| beds.swap_remove(place)).is_some()
+        };
+        let pinned = helper.bed.load(Ordering::Relaxed);
+        self.pinned.remove(&pinned).is_some()
+            || take_from(&mut self.napping)
+            || take_from(&mut self.parked)
     }
 }

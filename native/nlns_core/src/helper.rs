@@ -13,11 +13,11 @@ use crate::watcher::Watch;
 
 const RESTING: u8 = 0;
 const SERVING: u8 = 1;
-const STUCK: u8 = 2;
+const OVERDUE: u8 = 2;
 
 pub(crate) struct Helper {
     pub(crate) id: u64,
-    /// Where it sleeps, if it does; guarded by the roster's lock. See [`crate::crew`].
+    /// Its place among those asleep in a namespace, when it last was; guarded by the roster's lock.
     pub(crate) bed: AtomicU64,
     /// Written by the helper itself only (and by the keeper once its thread is gone), after it has moved.
     place: Mutex<Option<Place>>,
@@ -144,35 +144,33 @@ impl Helper {
 
     pub(crate) fn begin(&self, now: Duration) {
         self.serving_since
-            .store(now.as_nanos() as u64, Ordering::Relaxed);
+            .store(now.as_nanos() as u64, Ordering::SeqCst);
         self.activity.store(SERVING, Ordering::SeqCst);
     }
 
-    /// `true` if it had been declared stuck meanwhile, and must be counted as awake again.
+    /// `true` if it had been declared overdue meanwhile, and must be counted as awake again.
     pub(crate) fn end(&self) -> bool {
-        self.activity.swap(RESTING, Ordering::SeqCst) == STUCK
+        self.activity.swap(RESTING, Ordering::SeqCst) == OVERDUE
     }
 
     /// Whether it has served one batch for longer than `limit`.
     pub(crate) fn has_served_for(&self, limit: Duration, now: Duration) -> bool {
-        let since = Duration::from_nanos(self.serving_since.load(Ordering::Relaxed));
-        self.activity.load(Ordering::SeqCst) != RESTING && now.saturating_sub(since) > limit
+        // In this order, or the end of one batch and the beginning of the next look like one.
+        let is_serving = self.is_serving();
+        let since = Duration::from_nanos(self.serving_since.load(Ordering::SeqCst));
+        is_serving && now.saturating_sub(since) > limit
     }
 
-    /// Declares it stuck if it has served one batch for longer than `limit`; `true` if that is new.
-    pub(crate) fn declare_stuck(&self, limit: Duration, now: Duration) -> bool {
+    /// Declares it overdue if it has served one batch for longer than `limit`; `true` if that is new.
+    pub(crate) fn declare_overdue(&self, limit: Duration, now: Duration) -> bool {
         self.has_served_for(limit, now)
             && self
                 .activity
-                .compare_exchange(SERVING, STUCK, Ordering::SeqCst, Ordering::SeqCst)
+                .compare_exchange(SERVING, OVERDUE, Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok()
     }
 
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.activity.load(Ordering::SeqCst) == STUCK
-    }
-
     pub(crate) fn is_serving(&self) -> bool {
-        self.activity.load(Ordering::SeqCst) == SERVING
+        self.activity.load(Ordering::SeqCst) != RESTING
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::keeper::STUCK_AFTER;
 use crate::pool::{Config, Pool};
 
 /// What a helper is doing.
@@ -14,7 +15,7 @@ pub enum State {
     Pinned,
     /// Serving a batch of requests.
     Serving,
-    /// Serving one for so long that it must be blocked in the kernel.
+    /// Serving one for over a second, so it must be blocked in the kernel.
     Stuck,
 }
 
@@ -65,6 +66,7 @@ pub struct Info {
 impl Pool {
     /// Looks at every helper, one after the other; takes no lock for longer than one of them.
     pub fn info(&self) -> Info {
+        let now = self.now();
         let helpers = self.crew.helpers();
         let helper_info = |helper: &std::sync::Arc<crate::helper::Helper>| {
             let pinned = helper.with_place(|place| {
@@ -72,7 +74,7 @@ impl Pool {
                 (name, place.since.elapsed())
             });
             let state = match pinned {
-                _ if helper.is_stuck() => State::Stuck,
+                _ if helper.has_served_for(STUCK_AFTER, now) => State::Stuck,
                 _ if helper.is_serving() => State::Serving,
                 Some(_) => State::Pinned,
                 None => State::Parked,

@@ -32,11 +32,12 @@ const STACK: usize = 64 * 1024;
 /// before another is woken in its stead. Shorter and a machine whose cores are all busy, where a
 /// thread waits whole time slices, looks like a sick namespace; longer and a sick one holds up others.
 const TICK: Duration = Duration::from_millis(5);
-const STUCK_AFTER: Duration = Duration::from_millis(10);
+const OVERDUE_AFTER: Duration = Duration::from_millis(10);
 
-/// How long every helper there may be must have been stuck before requests for other paths are refused.
-/// Shorter and requests are refused that a busy machine would have served.
-const HOPELESS_AFTER: Duration = Duration::from_secs(1);
+/// When a helper counts as stuck: blocked in the kernel, for all that can be seen. If all are that there
+/// may be, what waits for a turn is refused. Shorter and a busy machine would refuse what it would have
+/// served.
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for helpers. One that takes longer is stuck in the kernel and ends by itself
 /// when the kernel lets go of it.
@@ -210,7 +211,7 @@ impl Keeper {
     fn look(&mut self) {
         let now = self.pool.now();
         for helper in self.pool.crew.helpers() {
-            if helper.declare_stuck(STUCK_AFTER, now) {
+            if helper.declare_overdue(OVERDUE_AFTER, now) {
                 self.pool.crew.discount();
             }
         }
@@ -234,8 +235,7 @@ impl Keeper {
             Called::Nobody => {
                 let now = self.pool.now();
                 let helpers = self.pool.crew.helpers();
-                let is_hopeless = |h: &Arc<Helper>| h.has_served_for(HOPELESS_AFTER, now);
-                if helpers.iter().all(is_hopeless) {
+                if helpers.iter().all(|h| h.has_served_for(STUCK_AFTER, now)) {
                     self.refuse_ready(Error::BUSY);
                 }
             }
@@ -243,16 +243,19 @@ impl Keeper {
         false
     }
 
-    /// Answers everything that waits for a turn with `error`, there being nobody to serve it.
+    /// Answers what waits for a turn now with `error`, there being nobody to serve it.
     fn refuse_ready(&self, error: Error) {
-        while let Some(path) = self.pool.next_ready() {
-            loop {
-                refuse(&path, error);
-                if path.unschedule() {
-                    break;
-                }
+        for _ in 0..self.pool.ready.1.len() {
+            let Some(path) = self.pool.next_ready() else {
+                return;
+            };
+            // Whoever asks again on being refused may meet a helper that is back.
+            refuse(&path, path.queued(), error);
+            if path.unschedule() {
+                self.pool.registry.forget_if_unused(&path);
+            } else {
+                self.pool.make_ready(path);
             }
-            self.pool.registry.forget_if_unused(&path);
         }
     }
 
@@ -274,7 +277,7 @@ impl Keeper {
             }
         }
         for path in paths {
-            refuse(&path, Error::STOPPED);
+            refuse(&path, usize::MAX, Error::STOPPED);
         }
         self.threads.len()
     }
@@ -289,8 +292,9 @@ impl Keeper {
     }
 }
 
-fn refuse(path: &Path, error: Error) {
-    while let Some(job) = path.pop() {
+/// Answers up to `most` requests of a path with `error`.
+fn refuse(path: &Path, most: usize, error: Error) {
+    for job in std::iter::from_fn(|| path.pop()).take(most) {
         match job {
             Job::Open(request) if request.reply.is_wanted() => request.reply.answer(Err(error)),
             Job::Open(..) | Job::Release(_) => {}

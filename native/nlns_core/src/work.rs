@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_utils::sync::Parker;
 use rustix::thread::sched_getcpu;
 
+use crate::crew::Bed;
 use crate::error::Error;
 use crate::helper::{Helper, Place};
 use crate::keeper::Order;
@@ -18,6 +19,11 @@ use crate::socket::Socket;
 /// Requests served between two looks at the path. More makes other paths wait longer for their turn
 /// (some 5 µs a request), fewer pays for the look more often (2 µs).
 const BATCH: usize = 64;
+
+/// How long a helper that has nothing to do waits before it settles where it is: has the place watched and
+/// leaves other paths to other helpers. Shorter and a caller that goes round many namespaces wakes, or
+/// starts, a thread for each; longer and a name that is deleted meanwhile is held for longer.
+const NAP: Duration = Duration::from_millis(1);
 
 /// How long a helper that is in no namespace waits for work before its thread ends. Shorter makes
 /// threads anew for work that comes every second, longer keeps memory for nothing.
@@ -84,6 +90,7 @@ impl Worker<'_> {
             match self.pool.next_ready() {
                 Some(path) => self.serve(path)?,
                 None if self.may_spin() && self.pool.spin.wait(|| self.is_work()) => {}
+                None if self.naps() => {}
                 None => match self.rest()? {
                     Rest::Over => {}
                     Rest::Retired => break,
@@ -235,16 +242,13 @@ impl Worker<'_> {
         let mut is_last = false;
         loop {
             let pinned = self.me.path().is_some();
-            let limit = match pinned {
-                true => linger,
+            let (bed, limit) = match pinned {
+                true => (Bed::Pinned, linger),
                 // One always waits, for the next first touch of a namespace.
-                false if is_last => None,
-                false => Some(SPARE_TIME),
+                false if is_last => (Bed::Parked, None),
+                false => (Bed::Parked, Some(SPARE_TIME)),
             };
-            let until = limit.map(|limit| self.last_served.saturating_add(limit));
-            if self.sleep(pinned, until) {
-                let idle = self.me.called_at().saturating_sub(self.last_served);
-                self.pool.spin.called_after(idle);
+            if self.sleep(bed, limit) {
                 return Ok(Rest::Over);
             }
             if pinned {
@@ -264,21 +268,32 @@ impl Worker<'_> {
             return true;
         }
         let watcher = self.pool.watcher.get();
-        match watcher.map(|watcher| watcher.watch(path.name(), self.me)) {
-            Some(Ok(watch)) => {
-                self.me.set_watch(watch);
-                !self.is_astray()
-            }
-            Some(Err(_)) | None => true,
+        // What cannot be watched may have gone already, a process for example.
+        if let Some(Ok(watch)) = watcher.map(|watcher| watcher.watch(path.name(), self.me)) {
+            self.me.set_watch(watch);
         }
+        !self.is_astray()
     }
 
-    /// `true` if it was called or has found work, `false` at `deadline`; awake again in both cases.
-    fn sleep(&self, pinned: bool, deadline: Option<Duration>) -> bool {
+    /// Sleeps for a moment where it is, before it goes to the expense of settling there.
+    fn naps(&self) -> bool {
+        let limit = self.pool.config.linger.unwrap_or(NAP).min(NAP);
+        let called = self.sleep(Bed::Nap, Some(limit));
+        if called {
+            let idle = self.me.called_at().saturating_sub(self.last_served);
+            self.pool.spin.called_after(idle);
+        }
+        called
+    }
+
+    /// `true` if it was called or has found work, `false` when it has been idle for `limit`; awake
+    /// again in both cases.
+    fn sleep(&self, bed: Bed, limit: Option<Duration>) -> bool {
         let crew = &self.pool.crew;
-        if !crew.lie_down(self.me, pinned, || self.is_work()) {
+        if !crew.lie_down(self.me, bed, || self.is_work()) {
             return true;
         }
+        let deadline = limit.map(|limit| self.last_served.saturating_add(limit));
         while !self.me.was_called() {
             match deadline {
                 None => self.parker.park(),
