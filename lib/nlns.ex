@@ -353,7 +353,10 @@ defmodule Nlns do
 
   defp check_open!(path, protocol) do
     check_path!(path)
-    raise ArgumentError, "expected a protocol from 0 to #{@max_int}, got: #{inspect(protocol)}"
+
+    unless is_int(protocol) do
+      raise ArgumentError, "expected a protocol from 0 to #{@max_int}, got: #{inspect(protocol)}"
+    end
   end
 
   defp check_path!(path) when is_binary(path), do: :ok

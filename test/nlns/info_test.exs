@@ -2,7 +2,7 @@ defmodule Nlns.InfoTest do
   use Nlns.NetnsCase
 
   @keys ~w(max_helpers linger max_queue helpers stuck paths waiting opened failed refused cancelled
-           closing entered started died)a
+           closing entered woken started died)a
   @helper_keys ~w(id state path pinned_ms served)a
 
   test "there are these keys, for the pool and for each helper" do

