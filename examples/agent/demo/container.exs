@@ -3,6 +3,9 @@
 #
 #     container.exs ADDRESS:PORT [PEER ...]
 
+# That it is told to end is nothing to report.
+:logger.set_primary_config(:level, :error)
+
 [listen | peers] = System.argv()
 [address, port] = String.split(listen, ":")
 {:ok, address} = address |> String.to_charlist() |> :inet.parse_address()

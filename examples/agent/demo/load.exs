@@ -81,9 +81,11 @@ defmodule Load do
 
   # The same reading by iproute2's program: ms of CPU for one.
   defp ip_costs(name) do
-    script = ~S{for n in $(seq 100); do ip -n "$1" -s -j link >/dev/null; done; times | tail -1}
+    script = ~S{for n in $(seq 100); do ip -n "$1" -s -j link >/dev/null; done; times}
     {output, 0} = System.cmd("bash", ["-c", script, "bash", name])
-    times = Regex.scan(~r/(\d+)m([\d.]+)s/, output)
+    # The second line is that of the children: user, then kernel.
+    [_own, children] = String.split(output, "\n", trim: true)
+    times = Regex.scan(~r/(\d+)m([\d.]+)s/, children)
     seconds = for [_, m, s] <- times, do: String.to_integer(m) * 60 + String.to_float(s)
     Enum.sum(seconds) * 1_000 / 100
   end
@@ -119,7 +121,7 @@ defmodule Load do
     #{count} namespaces, read every #{div(@every, 1_000)} s, while #{churned} more came and went
       CPU of the agent             #{percent.(m.cpu / 2)} of two cores
         of that, for looking       #{percent.(looking / m.cpu)}
-      CPU per scrape               #{ms.(scrape)}, one #{round(ip / scrape)}th of `ip -n NAME -s -j link`
+      CPU per scrape               #{ms.(scrape)}, #{percent.(scrape / ip)} of what `ip -n NAME -s -j link` needs
       a round takes                #{percent.(Enum.max(m.rounds) / @every)} of its 5 s at most
       a scrape takes               #{ms.(Enum.at(each, div(length(each), 2)) / 1_000)} in the middle, #{ms.(Enum.at(each, div(length(each) * 99, 100)) / 1_000)} for 99 of 100
       /metrics                     #{div(bytes, 1_000)} kB, made in #{percent.(fetch / 1_000 / @every)} of 5 s

@@ -39,7 +39,7 @@ defmodule NetnsAgent.DiscoveryTest do
     arguments = ["--net=" <> path, sleep, "60"]
     port = Port.open({:spawn_executable, System.find_executable("nsenter")}, args: arguments)
     {:os_pid, pid} = Port.info(port, :os_pid)
-    on_exit(fn -> Netns.kill(pid) end)
+    on_exit(fn -> Netns.kill(pid, "KILL", "sleep") end)
     eventually(fn -> inode("/proc/#{pid}/ns/net") == inode(path) end)
 
     found = scan()

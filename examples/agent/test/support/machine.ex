@@ -55,7 +55,5 @@ defmodule NetnsAgent.Test.Machine do
     :peer.call(machine.peer, module, function, arguments, 15_000)
   end
 
-  def signal(machine, name) do
-    System.cmd("kill", ["-" <> name, machine.os_pid], stderr_to_stdout: true)
-  end
+  def signal(machine, name), do: Netns.kill(machine.os_pid, name, Netns.prefix())
 end

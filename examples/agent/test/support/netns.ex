@@ -77,7 +77,7 @@ defmodule NetnsAgent.Test.Netns do
     options = [:binary, :exit_status, args: ["--net", cat]]
     port = Port.open({:spawn_executable, System.find_executable("unshare")}, options)
     {:os_pid, pid} = Port.info(port, :os_pid)
-    on_exit(fn -> kill(pid) end)
+    on_exit(fn -> kill(pid, "KILL", "cat") end)
     # It echoes, so it is past unshare(2) and exec(2).
     Port.command(port, "x")
 
@@ -88,7 +88,13 @@ defmodule NetnsAgent.Test.Netns do
     end
   end
 
-  def kill(pid), do: System.cmd("kill", ["-9", to_string(pid)], stderr_to_stdout: true)
+  @doc "Ends a process of this run, which has `mark` in its command line: numbers are given away again."
+  def kill(pid, signal \\ "KILL", mark \\ "") do
+    with {:ok, line} <- File.read("/proc/#{pid}/cmdline"),
+         true <- String.contains?(line, mark) do
+      System.cmd("kill", ["-" <> signal, to_string(pid)], stderr_to_stdout: true)
+    end
+  end
 
   @doc "What `ip -s -j link` says, by interface and counter, named as the agent names them."
   def counters(name) do
