@@ -4,8 +4,3 @@ import Config
 # do not wait inside (linger), and there are as many as the agent may keep busy at once: three lanes of
 # `concurrency` scrapes, and `connections` checks.
 config :nlns, linger: 0, max_helpers: 40
-
-if config_env() == :test do
-  # The tests start the application themselves, on namespaces of their own (see mix.exs).
-  config :logger, level: :warning
-end

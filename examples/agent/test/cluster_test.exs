@@ -11,9 +11,10 @@ defmodule NetnsAgent.ClusterTest do
     names =
       for {name, n} <- Enum.with_index(@names, 1), i <- 1..n, do: netns("#{prefix()}#{name}-#{i}")
 
-    [a, b, c] = Enum.map(@names, &Machine.start(&1, @names))
+    epmd = Machine.start_epmd()
+    [a, b, c] = Enum.map(@names, &Machine.start(&1, @names, epmd))
     eventually(fn -> counts(a) == [1, 2, 3] end, 15_000)
-    {:ok, a: a, b: b, c: c, names: names}
+    {:ok, a: a, b: b, c: c, names: names, epmd: epmd}
   end
 
   defp overview(machine, timeout \\ 1_000),
@@ -52,7 +53,9 @@ defmodule NetnsAgent.ClusterTest do
     eventually(fn -> counts(context.a) == [1, 2, 3] end)
   end
 
-  test "a machine that dies in the middle of a call is one missing answer", %{a: a, b: b, c: c} do
+  test "a machine that dies in the middle of a call is one missing answer", context do
+    %{a: a, b: b, c: c} = context
+
     # It has taken the question, and will not answer any more.
     Machine.signal(c, "STOP")
     call = Task.async(fn -> :timer.tc(fn -> overview(a, 12_000) end) end)
@@ -78,7 +81,7 @@ defmodule NetnsAgent.ClusterTest do
     assert fetch(port, "/cluster") =~ ~s("error":"not connected")
 
     # And it is welcome when it is back.
-    Machine.start("c", @names)
+    Machine.start("c", @names, context.epmd)
     eventually(fn -> counts(a) == [1, 2, 3] end, 15_000)
   end
 

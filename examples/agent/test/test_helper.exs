@@ -1,5 +1,14 @@
 {:ok, _} = Application.ensure_all_started(:nlns)
 
+# Agents start and stop all the time here.
+Logger.configure(level: :error)
+
+{uid, 0} = System.cmd("id", ["-u"])
+
+if uid != "0\n" do
+  Mix.raise("the tests make network namespaces: run them as root, or as README.md says without")
+end
+
 missing = Enum.reject(~w(ip mount unshare promtool chromium), &System.find_executable/1)
 
 setup = "apt-get install iproute2 util-linux prometheus chromium fonts-dejavu-core"

@@ -16,8 +16,24 @@ defmodule NetnsAgent.Test.Machine do
   @doc "The node names of machines with these names."
   def nodes(names), do: Enum.map(names, &:"#{Netns.prefix()}#{&1}@127.0.0.1")
 
+  @doc """
+  Starts a name server for the nodes, which ends with the test; its port. Otherwise the first of them would start one
+  that outlives them all.
+  """
+  def start_epmd do
+    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, number} = :inet.port(socket)
+    :gen_tcp.close(socket)
+
+    epmd = Path.join([:code.root_dir(), "erts-#{:erlang.system_info(:version)}", "bin", "epmd"])
+    options = [args: ["-port", "#{number}", "-address", "127.0.0.1"]]
+    {:os_pid, pid} = Port.info(Port.open({:spawn_executable, epmd}, options), :os_pid)
+    on_exit(fn -> Netns.kill(pid, "KILL", "epmd") end)
+    number
+  end
+
   @doc "Starts the machine `name` with an agent that knows the nodes of all `names`."
-  def start(name, names) do
+  def start(name, names, epmd) do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
     cookie = String.to_charlist(Netns.prefix())
     loopback = [~c"-kernel", ~c"inet_dist_use_interface", ~c"{127,0,0,1}"]
@@ -28,7 +44,8 @@ defmodule NetnsAgent.Test.Machine do
         host: ~c"127.0.0.1",
         longnames: true,
         connection: :standard_io,
-        args: [~c"-setcookie", cookie] ++ loopback ++ paths
+        env: [{~c"ERL_EPMD_PORT", Integer.to_charlist(epmd)}],
+        args: [~c"-start_epmd", ~c"false", ~c"-setcookie", cookie] ++ loopback ++ paths
       })
 
     os_pid = :peer.call(peer, :os, :getpid, []) |> to_string()
