@@ -1,6 +1,6 @@
 # For the VM under test as well as for this one.
 beams =
-  for file <- ~w(netns.exs inside.exs blocked_mount.exs),
+  for file <- ~w(netns.exs inside.exs typespec.exs terms.exs fuzz.exs blocked_mount.exs),
       beam <- Code.require_file(file, __DIR__) do
     beam
   end
@@ -17,7 +17,7 @@ defmodule Nlns.VM do
   @enforce_keys [:port, :pid, :dir, :deadline]
   defstruct @enforce_keys ++ [lines: []]
 
-  @bound 20_000
+  @bound 30_000
   @helpers beams
 
   @doc """
@@ -73,6 +73,17 @@ defmodule Nlns.VM do
     end
   end
 
+  @doc "Waits until the VM has called `Nlns.VM.Inside.announce/0`."
+  def await_announced(vm) do
+    if now() < vm.deadline and not File.exists?(Path.join(vm.dir, "ready")) do
+      Process.sleep(5)
+      await_announced(vm)
+    else
+      # If it never does, the wait for its end tells what there is to tell.
+      vm
+    end
+  end
+
   @doc "Waits for the end, which must be clean; answers what was printed."
   def finish(%{port: port} = vm, options \\ []) do
     case next(vm) do
@@ -86,8 +97,6 @@ defmodule Nlns.VM do
         output(vm)
     end
   end
-
-  def tell(vm, line), do: Port.command(vm.port, line <> "\n")
 
   def signal(vm, name) do
     {"", 0} = System.cmd("kill", ["-#{name}", "#{vm.pid}"])
