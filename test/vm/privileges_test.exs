@@ -11,7 +11,9 @@ defmodule Nlns.VM.PrivilegesTest do
   @other_users File.read!("/proc/self/uid_map") =~ ~r/4294967295/
   @nobody ~w(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
 
-  @no_other_users if(not @other_users, do: "to be another user it takes root outside of user namespaces")
+  @no_other_users if(not @other_users,
+                    do: "to be another user it takes root outside of user namespaces"
+                  )
 
   describe "a plain user" do
     @describetag skip: @no_other_users

@@ -78,9 +78,12 @@ defmodule Nlns.VM.Inside do
     true = poll(fn -> Nlns.info() && :code.is_loaded(Nlns.Native) != false end)
   end
 
-  @doc "Opens and closes a socket; `:ok` or the reason."
+  @doc "Opens and closes a socket; `:ok`, the reason, or `:no_code` while that is being purged."
   def open(path) do
     with {:ok, fd} <- Nlns.open_in_netns(path, 0), do: Nlns.close_fd(fd)
+  rescue
+    # Between a delete and the purge the old library refuses to be loaded a second time.
+    UndefinedFunctionError -> :no_code
   end
 
   @doc "Nobody calls any more: nothing may be open, nobody astray, and the pool must still serve."
@@ -120,7 +123,8 @@ defmodule Nlns.VM.Inside do
 
   def bring(:busy, paths, _blocked), do: hammer(paths, 64)
 
-  # Behind a helper that is stuck they wait for certain; elsewhere they are being served.
+  # Behind a helper that is stuck they wait for certain; elsewhere they are being served, by an error,
+  # which needs no descriptor: a VM that is out of them cannot load the code to stop with.
   def bring(:flooded, paths, blocked) do
     for path <- [blocked | paths], do: spawn(fn -> flood(path, 20_000) end)
     true = poll(fn -> Nlns.info().waiting >= 20_000 end)
@@ -135,11 +139,13 @@ defmodule Nlns.VM.Inside do
   end
 
   defp flood(path, count) do
-    for _ <- 1..count, do: Nlns.open_in_netns_async(path, 0)
+    for _ <- 1..count, do: Nlns.open_in_netns_async(path, 999)
     Process.sleep(:infinity)
   end
 
-  # Not by code that must be loaded first: a flooded VM is out of descriptors and cannot.
+  @doc "Tells the test that all is ready: by a file, because a halt may drop what was printed."
+  def announce, do: File.write!("ready", "x")
+
   @doc "Ends this VM."
   def end_by(:halt), do: System.halt(0)
   def end_by(:halt_without_flush), do: :erlang.halt(0, flush: false)
