@@ -11,6 +11,7 @@ defmodule Nlns do
   @af_netlink 16
   @sock_raw 3
 
+  @eio 5
   @etimedout 110
 
   # Numbers that C passes as int, and the longest that `receive` waits.
@@ -72,7 +73,7 @@ defmodule Nlns do
   def open_in_netns(path, protocol, timeout)
       when is_binary(path) and is_int(protocol) and is_timeout(timeout) do
     with {:ok, resource} <- open_now(path, @af_netlink, @sock_raw, protocol, timeout),
-         do: Native.take(resource)
+         do: take(resource)
   end
 
   def open_in_netns(path, protocol, timeout) do
@@ -115,7 +116,7 @@ defmodule Nlns do
           {:ok, non_neg_integer()} | {:error, reason()}
   def open(netns, domain, type, protocol, timeout \\ 5_000) do
     with {:ok, resource} <- open_any(netns, domain, type, protocol, timeout),
-         do: Native.take(resource)
+         do: take(resource)
   end
 
   @doc "Begins to open a socket of any family; otherwise like `open_in_netns_async/2`."
@@ -139,8 +140,12 @@ defmodule Nlns do
           {:ok, :socket.socket()} | {:error, reason()}
   def open_socket(netns, domain, type, protocol, timeout \\ 5_000) do
     with {:ok, resource} <- open_any(netns, domain, type, protocol, timeout),
-         {:error, reason} <- Nlns.Adopt.socket(resource),
-         do: {:error, {:socket, Nlns.Error.errno(reason)}}
+         {:error, reason} <- Nlns.Adopt.socket(resource) do
+      case reason do
+        :closed -> {:error, {:thread, @eio}}
+        reason -> {:error, {:socket, Nlns.Error.errno(reason)}}
+      end
+    end
   end
 
   @doc """
@@ -155,7 +160,7 @@ defmodule Nlns do
   def await(%Request{ref: ref, owner: owner, resource: resource}, timeout)
       when owner == self() and is_timeout(timeout) do
     receive do
-      {:nlns, ^ref, {:ok, _handle}} -> Native.take(resource)
+      {:nlns, ^ref, {:ok, _handle}} -> take(resource)
       {:nlns, ^ref, {:error, reason}} -> {:error, reason}
     after
       timeout -> give_up(ref, resource)
@@ -316,6 +321,11 @@ defmodule Nlns do
         send(self(), {:nlns, ref, {:error, reason}})
         %Request{ref: ref, owner: self(), resource: nil}
     end
+  end
+
+  # Only the caller has this resource, so there is no other cause than that `Nlns.Native` was purged.
+  defp take(resource) do
+    with {:error, :closed} <- Native.take(resource), do: {:error, {:thread, @eio}}
   end
 
   defp give_up(ref, resource) do

@@ -60,7 +60,8 @@ defmodule Nlns.Error do
     {:socket, 93} => "the kernel does not have this protocol, or not for this family and type",
     {:socket, 94} => "the kernel does not have this type for this family",
     {:socket, 97} => "the kernel does not have this family",
-    {:thread, 5} => "the helper found itself in doubt about where it was and ended; ask again",
+    {:thread, 5} =>
+      "the helper found itself in doubt about where it was and ended, or Nlns.Native was purged; ask again",
     {:thread, 11} =>
       "the path's queue is full (max_queue), all helpers are blocked (max_helpers), or the system allows no more threads",
     {:thread, 108} => "the application :nlns is not started",

@@ -23,7 +23,7 @@ defmodule Nlns.Handle do
   `{:error, :closed}` if the handle has no descriptor any more.
   """
   @spec to_fd(t()) :: {:ok, non_neg_integer()} | {:error, :closed}
-  def to_fd(%__MODULE__{} = handle), do: handle |> resource!() |> Native.take()
+  def to_fd(handle), do: handle |> resource!() |> Native.take()
 
   @doc """
   Makes a `t::socket.socket/0` of it, which the calling process owns: it is closed by
@@ -34,15 +34,17 @@ defmodule Nlns.Handle do
   as its atom.
   """
   @spec to_socket(t()) :: {:ok, :socket.socket()} | {:error, :closed | atom()}
-  def to_socket(%__MODULE__{} = handle) do
+  def to_socket(handle) do
     handle |> resource!() |> Nlns.Adopt.socket()
   end
 
   @doc "Closes the descriptor, if the handle still has it."
   @spec close(t()) :: :ok
-  def close(%__MODULE__{} = handle), do: handle |> resource!() |> Native.close()
+  def close(handle), do: handle |> resource!() |> Native.close()
 
-  defp resource!(%{resource: resource}) when node(resource) == node(), do: resource
+  defp resource!(%__MODULE__{resource: resource})
+       when is_reference(resource) and node(resource) == node(),
+       do: resource
 
   defp resource!(handle) do
     raise ArgumentError, "expected a handle of this node, got: #{inspect(handle)}"

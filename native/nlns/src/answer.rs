@@ -4,8 +4,8 @@ use nlns_core::{Error, Handover, Reply, Socket, Spec};
 use rustler::env::SavedTerm;
 use rustler::types::tuple::get_tuple;
 use rustler::{
-    Binary, Encoder, Env, LocalPid, NifStruct, NifUntaggedEnum, OwnedEnv, Reference, ResourceArc,
-    Term,
+    Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifStruct, OwnedEnv, Reference,
+    ResourceArc, Term,
 };
 
 use crate::descriptor::Descriptor;
@@ -18,10 +18,16 @@ struct Handle {
 }
 
 /// Where to open: a path, or a process by its number.
-#[derive(NifUntaggedEnum)]
 enum Where<'a> {
     Process(i32),
     Path(Binary<'a>),
+}
+
+impl<'a> Decoder<'a> for Where<'a> {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        let path = term.decode().map(Self::Path);
+        path.or_else(|_| term.decode().map(Self::Process))
+    }
 }
 
 /// `{:ok, resource}`, and then `{:nlns, ref, answer}` to the caller; or `{:error, {stage, errno}}`.

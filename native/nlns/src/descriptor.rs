@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 
 use nlns_core::{Cancelled, Handover, Socket, issued, with_borrowed};
 use rustix::net::netlink::SocketAddrNetlink;
-use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
+use rustler::{Atom, Decoder, Encoder, Env, NifResult, Resource, ResourceArc, Term};
 
 use crate::terms;
 
@@ -17,10 +17,30 @@ pub struct Descriptor(pub Handover<Socket>);
 #[rustler::resource_impl]
 impl Resource for Descriptor {}
 
+/// A resource as it comes back from Elixir. One that was made before the module was purged is none any
+/// more: erts knows its type no longer, keeps only its destructor, and so closes it with its last term.
+struct Known(Option<ResourceArc<Descriptor>>);
+
+impl<'a> Decoder<'a> for Known {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        match term.decode() {
+            Ok(descriptor) => Ok(Self(Some(descriptor))),
+            Err(_) if term.is_ref() => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Known {
+    fn take(&self) -> Option<Socket> {
+        self.0.as_ref().and_then(|descriptor| descriptor.0.take())
+    }
+}
+
 /// `{:ok, fd}` once, `{:error, :closed}` to everybody else.
 #[rustler::nif]
-fn take(env: Env<'_>, descriptor: ResourceArc<Descriptor>) -> Term<'_> {
-    match descriptor.0.take() {
+fn take(env: Env<'_>, descriptor: Known) -> Term<'_> {
+    match descriptor.take() {
         Some(socket) => (terms::ok(), issued::issue(socket)).encode(env),
         None => (terms::error(), terms::closed()).encode(env),
     }
@@ -29,8 +49,8 @@ fn take(env: Env<'_>, descriptor: ResourceArc<Descriptor>) -> Term<'_> {
 /// `{:ok, fd, resource}` once: the number, to be duplicated, and its owner from now on, which only the
 /// caller knows. If the caller dies, the descriptor is closed with it; as a bare number it would leak.
 #[rustler::nif]
-fn lend(env: Env<'_>, descriptor: ResourceArc<Descriptor>) -> Term<'_> {
-    match descriptor.0.take() {
+fn lend(env: Env<'_>, descriptor: Known) -> Term<'_> {
+    match descriptor.take() {
         Some(socket) => {
             let fd = socket.as_raw_fd();
             let owner = ResourceArc::new(Descriptor(Handover::holding(socket)));
@@ -41,24 +61,24 @@ fn lend(env: Env<'_>, descriptor: ResourceArc<Descriptor>) -> Term<'_> {
 }
 
 #[rustler::nif]
-fn close(descriptor: ResourceArc<Descriptor>) -> Atom {
-    drop(descriptor.0.take());
+fn close(descriptor: Known) -> Atom {
+    drop(descriptor.take());
     terms::ok()
 }
 
 /// Whether the cancel came `:before`, `:during` or `:after` the sending of the message.
 #[rustler::nif]
-fn cancel(descriptor: ResourceArc<Descriptor>) -> Atom {
-    match descriptor.0.cancel() {
-        Cancelled::Before => terms::before(),
-        Cancelled::During => terms::during(),
-        Cancelled::After => terms::after(),
+fn cancel(descriptor: Known) -> Atom {
+    match descriptor.0.map(|descriptor| descriptor.0.cancel()) {
+        Some(Cancelled::Before) => terms::before(),
+        Some(Cancelled::During) => terms::during(),
+        Some(Cancelled::After) | None => terms::after(),
     }
 }
 
 #[rustler::nif]
-fn is_sent(descriptor: ResourceArc<Descriptor>) -> bool {
-    descriptor.0.is_sent()
+fn is_sent(descriptor: Known) -> bool {
+    descriptor.0.is_none_or(|descriptor| descriptor.0.is_sent())
 }
 
 #[rustler::nif]

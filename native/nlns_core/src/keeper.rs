@@ -91,6 +91,9 @@ impl Keeper {
         // what the process was given. Where that cannot be had, one processor it is.
         let main = rustix::process::getpid();
         let _ = sched_getaffinity(Some(main)).and_then(|cpus| sched_setaffinity(None, &cpus));
+        // Before anything is started, so that all of it begins in the VM's namespace. If it cannot be
+        // found now, the first request is answered why not.
+        let _ = self.pool.host.get_or_try_init(Host::find);
         let watcher = self.start_watcher();
         let closer = Closer::start(STACK).ok();
         if self.pool.crew.make_room() {
