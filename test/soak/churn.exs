@@ -1,0 +1,49 @@
+# Namespaces made, used by random callers who are killed at random points, and destroyed; in the end
+# nothing may be left. scripts/soak runs it, in a user namespace of its own:
+#
+#     NLNS_SOAK_SECONDS=120 NLNS_SEED=... mix run --no-start test/soak/churn.exs
+
+for file <- ~w(netns proc rtnetlink), do: Code.require_file("../support/#{file}.ex", __DIR__)
+
+for file <- ~w(census tally processes world callers victims rounds closing),
+    do: Code.require_file("support/#{file}.exs", __DIR__)
+
+defmodule Nlns.Soak.Churn do
+  @moduledoc false
+
+  alias Nlns.Soak.{Census, Closing, Rounds, Tally, World}
+
+  @slots 960
+  # The part of the time in which memory grows to what it needs.
+  @warm_up 0.3
+  @settings [linger: 1_000, max_helpers: 32]
+
+  def run(seconds, seed) do
+    Logger.configure(level: :error)
+    {:ok, modules} = :application.get_key(:nlns, :modules)
+    Enum.each(modules, &Code.ensure_loaded!/1)
+    Tally.new()
+    World.new(@slots)
+    before = state()
+    Census.check!(before.namespaces)
+
+    start = System.monotonic_time(:millisecond)
+    Rounds.run(@slots, start, start + round(seconds * 1_000 * @warm_up), {seed, 1})
+    plateau = state().rss_kib
+    Rounds.run(@slots, start, start + seconds * 1_000, {seed, 2})
+    # The kernel tears namespaces down when it has time.
+    Census.eventually(fn -> Census.at_most_namespaces?(before.namespaces) end)
+    Closing.table(before, state(), plateau, System.monotonic_time(:millisecond) - start)
+  end
+
+  defp state do
+    Rounds.start(@settings)
+    Rounds.settle()
+    Census.state()
+  end
+end
+
+seconds = String.to_integer(System.get_env("NLNS_SOAK_SECONDS", "120"))
+seed = System.get_env("NLNS_SEED", "#{System.os_time()}")
+IO.puts("churn for #{seconds} s, NLNS_SEED=#{seed}")
+System.halt(Nlns.Soak.Churn.run(seconds, seed))
