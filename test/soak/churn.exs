@@ -29,17 +29,21 @@ defmodule Nlns.Soak.Churn do
 
     start = System.monotonic_time(:millisecond)
     Rounds.run(@slots, start, start + round(seconds * 1_000 * @warm_up), {seed, 1})
-    plateau = state().rss_kib
+    plateau = state(before.namespaces).rss_kib
     Rounds.run(@slots, start, start + seconds * 1_000, {seed, 2})
-    # The kernel tears namespaces down when it has time.
-    Census.eventually(fn -> Census.at_most_namespaces?(before.namespaces) end)
-    Closing.table(before, state(), plateau, System.monotonic_time(:millisecond) - start)
+
+    Closing.table(
+      before,
+      state(before.namespaces),
+      plateau,
+      System.monotonic_time(:millisecond) - start
+    )
   end
 
-  defp state do
+  defp state(namespaces \\ nil) do
     Rounds.start(@settings)
     Rounds.settle()
-    Census.state()
+    Census.state(namespaces)
   end
 end
 
