@@ -70,7 +70,8 @@ defmodule Nlns.ArgumentsTest do
 
   test "what is no handle is no argument of Nlns.Handle" do
     for function <- [:to_fd, :to_socket, :close], term <- [nil, 7, make_ref()] do
-      assert_raise FunctionClauseError, fn -> apply(Nlns.Handle, function, [bad(term)]) end
+      message = "expected a handle of this node, got: #{inspect(term)}"
+      assert_raise ArgumentError, message, fn -> apply(Nlns.Handle, function, [bad(term)]) end
     end
   end
 

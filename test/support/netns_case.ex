@@ -97,12 +97,19 @@ defmodule Nlns.NetnsCase do
 
   @doc "Makes a helper sleep in each of these namespaces. NB: only where helpers stay for ever."
   def pin(paths) do
-    eventually(fn ->
-      # A helper that has not fallen asleep yet serves the next path too, and is not there any more.
+    pinned = fn ->
       missing = Enum.filter(paths, &(Proc.threads_in(&1) == 0))
-      Enum.each(missing, &cookie_at/1)
+
+      for path <- missing do
+        cookie_at(path)
+        # A helper that has not settled yet, which takes it a millisecond, serves the next path too.
+        pause(3)
+      end
+
       assert missing == []
-    end)
+    end
+
+    eventually(pinned, 10 * @bound)
   end
 
   @doc "The handle of a request."

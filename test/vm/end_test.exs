@@ -17,7 +17,7 @@ defmodule Nlns.VM.EndTest do
 
   # 1.3 s without nlns, because init looks every second; the application waits 2 s for stuck helpers,
   # and 10,000s of messages take their time to be sent and thrown away.
-  for {state, bound} <- [idle: 5_000, busy: 5_000, flooded: 20_000, stuck: 5_000] do
+  for {state, bound} <- [idle: 10_000, busy: 10_000, flooded: 20_000, stuck: 10_000] do
     @tag ending: :stop, state: state, bound: bound
     test "stop ends the VM while helpers are #{state}", context do
       assert_ends_within(context.bound, context)
