@@ -102,6 +102,7 @@ defmodule Nlns.NetnsCase do
 
       for path <- missing do
         cookie_at(path)
+
         # A helper that has not settled yet, which takes it a millisecond, serves the next path too.
         pause(3)
       end
