@@ -80,10 +80,17 @@ defmodule Nlns.VM.Inside do
 
   @doc "Opens and closes a socket; `:ok`, the reason, or `:no_code` while that is being purged."
   def open(path) do
-    with {:ok, fd} <- Nlns.open_in_netns(path, 0), do: Nlns.close_fd(fd)
+    with {:ok, fd} <- Nlns.open_in_netns(path, 0), do: close(fd)
   rescue
     # Between a delete and the purge the old library refuses to be loaded a second time.
     UndefinedFunctionError -> :no_code
+  end
+
+  # What it owns it must close, be it once the code is back.
+  defp close(fd) do
+    Nlns.close_fd(fd)
+  rescue
+    UndefinedFunctionError -> Process.sleep(1) && close(fd)
   end
 
   @doc "Nobody calls any more: nothing may be open, nobody astray, and the pool must still serve."
