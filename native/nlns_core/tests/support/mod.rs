@@ -25,7 +25,11 @@ pub struct Running(pub Arc<Pool>, AtomicBool);
 
 impl Running {
     pub fn start(config: Config) -> Self {
-        Self(Pool::start(config).unwrap(), AtomicBool::new(true))
+        Self::of(Pool::start(config).unwrap())
+    }
+
+    pub fn of(pool: Arc<Pool>) -> Self {
+        Self(pool, AtomicBool::new(true))
     }
 
     pub fn open(&self, path: &Path, protocol: u32) -> Result<Socket, Error> {

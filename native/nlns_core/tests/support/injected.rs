@@ -1,0 +1,131 @@
+//! System calls of a pool's threads that fail when a test says so: a seccomp(2) filter asks a thread of
+//! the test about each (`SECCOMP_RET_USER_NOTIF`, seccomp_unotify(2)). Only threads that the pool starts
+//! are asked for; no limit of the machine is touched.
+#![allow(unsafe_code, reason = "no crate here wraps seccomp's notifications")]
+
+use std::collections::HashMap;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+
+use nlns_core::{Config, Pool};
+use parking_lot::Mutex;
+
+/// What may be made to fail.
+const CALLS: [i64; 7] = [
+    libc::SYS_openat,
+    libc::SYS_setns,
+    libc::SYS_socket,
+    libc::SYS_clone3,
+    libc::SYS_pidfd_open,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+];
+
+const RECV: libc::c_ulong = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
+const SEND: libc::c_ulong = 0xc018_2101; // SECCOMP_IOCTL_NOTIF_SEND
+const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
+
+/// Which calls fail now, with which errno.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Mutex<HashMap<i64, i32>>>);
+
+impl Faults {
+    pub fn fail(&self, call: i64, errno: i32) {
+        assert!(CALLS.contains(&call));
+        self.0.lock().insert(call, errno);
+    }
+
+    pub fn heal(&self) {
+        self.0.lock().clear();
+    }
+
+    /// Starts a pool all of whose threads are under these faults.
+    pub fn start(&self, config: Config) -> std::io::Result<Arc<Pool>> {
+        let faults = self.clone();
+        // The thread that answers must not be asked itself, so it is there before the filter.
+        let (give, given) = std::sync::mpsc::channel();
+        std::thread::spawn(move || faults.answer(&given.recv().expect("the starter gives it")));
+        // A filter is for life, and for all that a thread starts: not for one of the test's own.
+        let starter = std::thread::spawn(move || {
+            give.send(filter()).expect("it is waited for");
+            Pool::start(config)
+        });
+        starter.join().expect("the starter does not panic")
+    }
+
+    fn answer(&self, listener: &OwnedFd) {
+        loop {
+            let mut poll = libc::pollfd {
+                fd: listener.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            // SAFETY: one pollfd.
+            unsafe { libc::poll(&raw mut poll, 1, -1) };
+            if poll.revents & libc::POLLIN == 0 {
+                // Nobody is left who could ask.
+                return;
+            }
+            // SAFETY: plain numbers, for which zeros are what the kernel wants.
+            let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+            // SAFETY: the kernel writes one seccomp_notif.
+            if unsafe { libc::ioctl(listener.as_raw_fd(), RECV as _, &raw mut asked) } != 0 {
+                continue;
+            }
+            let errno = self.0.lock().get(&i64::from(asked.data.nr)).copied();
+            let answer = libc::seccomp_notif_resp {
+                id: asked.id,
+                val: 0,
+                error: -errno.unwrap_or(0),
+                flags: if errno.is_some() { 0 } else { CONTINUE },
+            };
+            // SAFETY: the kernel reads one seccomp_notif_resp. A thread that is gone needs none.
+            unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
+        }
+    }
+}
+
+/// Puts the calling thread under a filter that asks about [`CALLS`].
+fn filter() -> OwnedFd {
+    let op = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    // The number of the call is the first field of seccomp_data.
+    let mut program = vec![op(LOAD, 0, 0, 0)];
+    for (n, call) in CALLS.iter().enumerate() {
+        program.push(op(IS, *call as u32, (CALLS.len() - n) as u8, 0));
+    }
+    program.push(op(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0));
+    program.push(op(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0));
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.leak().as_mut_ptr(),
+    };
+    // SAFETY: only numbers; for this thread and those it starts.
+    assert_eq!(
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
+        0
+    );
+    // SAFETY: the kernel copies the program.
+    let listener = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const program,
+        )
+    };
+    assert!(
+        listener >= 0,
+        "seccomp: {}",
+        std::io::Error::last_os_error()
+    );
+    // SAFETY: the kernel has just made it for us.
+    unsafe { OwnedFd::from_raw_fd(listener as i32) }
+}
