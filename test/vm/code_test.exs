@@ -20,13 +20,16 @@ defmodule Nlns.VM.CodeTest do
     vm paths: paths do
       Logger.configure(level: :none)
       hammer = hammer(paths, 64)
-      for _ <- 1..50, do: purge_native()
+
+      for _ <- 1..50 do
+        purge_native()
+        assert_served()
+      end
 
       # Those that had their answer, but not yet its descriptor, when the code went; and those that
       # called while there was none.
       answers = Map.drop(calm(hammer), [{:error, {:thread, 5}}, :no_code])
-      assert %{ok: opened} = answers
-      assert {Map.delete(answers, :ok), opened > 200} == {%{}, true}
+      assert Map.keys(answers) == [:ok]
       assert_all_in_order()
     end
   end
@@ -81,10 +84,10 @@ defmodule Nlns.VM.CodeTest do
       for _ <- 1..20 do
         :code.purge(Nlns.Native)
         assert {:error, :on_load_failure} = :code.load_file(Nlns.Native)
+        assert_served()
       end
 
-      assert %{ok: opened} = answers = calm(hammer)
-      assert {Map.delete(answers, :ok), opened > 200} == {%{}, true}
+      assert Map.keys(calm(hammer)) == [:ok]
       assert_all_in_order()
     end
   end
@@ -94,14 +97,14 @@ defmodule Nlns.VM.CodeTest do
       {:ok, modules} = :application.get_key(:nlns, :modules)
       hammer = hammer(paths, 64)
 
-      for _ <- 1..2, module <- modules -- [Nlns.Native] do
+      for module <- modules -- [Nlns.Native] do
         # Callers are in old code until their answer comes; who purges sooner kills them.
         assert poll(fn -> :code.soft_purge(module) end)
         assert {:module, ^module} = :code.load_file(module)
+        assert_served()
       end
 
-      assert %{ok: opened} = answers = calm(hammer)
-      assert {Map.delete(answers, :ok), opened > 200} == {%{}, true}
+      assert Map.keys(calm(hammer)) == [:ok]
       assert_all_in_order()
     end
   end
@@ -139,11 +142,10 @@ defmodule Nlns.VM.CodeTest do
         File.cp!(library, library <> ".new")
         File.rename!(library <> ".new", library)
         assert {:error, :on_load_failure} = :code.load_file(Nlns.Native)
-        :code.purge(Nlns.Native)
+        assert_served()
       end
 
-      assert %{ok: opened} = answers = calm(hammer)
-      assert {Map.delete(answers, :ok), opened > 200} == {%{}, true}
+      assert Map.keys(calm(hammer)) == [:ok]
       purge_native()
       assert open(hd(paths)) == :ok
       assert_all_in_order()

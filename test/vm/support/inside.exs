@@ -36,7 +36,12 @@ defmodule Nlns.VM.Inside do
   end
 
   @doc "The namespaces that threads are in, each once; that of one thread; or the one that a path names."
-  def netns_of(tids) when is_list(tids), do: tids |> Enum.map(&netns_of/1) |> Enum.uniq()
+  def netns_of(tids) when is_list(tids) do
+    # One that has ended meanwhile is in none.
+    for(tid <- tids, {:ok, netns} <- [File.read_link("/proc/self/task/#{tid}/ns/net")], do: netns)
+    |> Enum.uniq()
+  end
+
   def netns_of("/" <> _ = path), do: "net:[#{File.stat!(path).inode}]"
   def netns_of(tid), do: File.read_link!("/proc/self/task/#{tid}/ns/net")
 
@@ -99,6 +104,12 @@ defmodule Nlns.VM.Inside do
     assert strays() == []
     refute_received {:nlns, _, _}
     assert %{died: 0, waiting: 0} = Nlns.info()
+  end
+
+  @doc "All of the callers are being served, now."
+  def assert_served do
+    %{opened: opened} = Nlns.info()
+    assert poll(fn -> Nlns.info().opened > opened + 64 end)
   end
 
   @doc "Starts `callers` that open sockets in `paths` until `calm/1`."
