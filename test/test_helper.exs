@@ -16,4 +16,5 @@ end
 # Short, so that after each test helpers are soon back from where they were.
 Nlns.NetnsCase.start_with(linger: 50)
 
-ExUnit.start(capture_log: true)
+# Long, because what is waited for comes, however busy the machine is.
+ExUnit.start(capture_log: true, assert_receive_timeout: 10_000)

@@ -12,11 +12,11 @@ defmodule Nlns.AsyncTest do
     assert is_reference(ref)
     assert owner == self()
 
-    assert_receive {:nlns, ^ref, {:ok, %Handle{} = handle}}, 5_000
+    assert_receive {:nlns, ^ref, {:ok, %Handle{} = handle}}
     assert {:ok, fd} = Handle.to_fd(handle)
     assert "lo" in Rtnetlink.links(fd)
     Nlns.close_fd(fd)
-    settle(path)
+    fence(path)
   end
 
   test "await answers as open_in_netns does", %{path: path} do
@@ -56,7 +56,7 @@ defmodule Nlns.AsyncTest do
 
   test "a request whose message was received before times out when it is awaited", %{path: path} do
     %Request{ref: ref} = request = Nlns.open_in_netns_async(path, 0)
-    assert_receive {:nlns, ^ref, {:ok, handle}}, 5_000
+    assert_receive {:nlns, ^ref, {:ok, handle}}
     assert Nlns.await(request, 10) == {:error, {:thread, 110}}
     # Running out of time cancelled it.
     assert Handle.to_fd(handle) == {:error, :closed}
@@ -130,5 +130,5 @@ defmodule Nlns.AsyncTest do
   end
 
   # Answers come in order: when this one is here, no other is on its way.
-  defp settle(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
+  defp fence(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
 end

@@ -105,9 +105,9 @@ defmodule Nlns.CloseFdTest do
   test "processes that open and close at the same time never meet each other's sockets",
        %{path: path} do
     tasks =
-      for _ <- 1..16 do
+      for _ <- 1..8 do
         Task.async(fn ->
-          for _ <- 1..200 do
+          for _ <- 1..100 do
             {:ok, fd} = Nlns.open_in_netns(path, 0)
             mine = Proc.descriptor(fd)
             :erlang.yield()

@@ -101,6 +101,6 @@ defmodule Nlns.ErrorsTest do
   defp refused(path, protocol \\ 0, reason) do
     assert Nlns.open_in_netns(path, protocol) == {:error, reason}
     assert %Nlns.Request{ref: ref} = Nlns.open_in_netns_async(path, protocol)
-    assert_receive {:nlns, ^ref, {:error, ^reason}}, 5_000
+    assert_receive {:nlns, ^ref, {:error, ^reason}}
   end
 end

@@ -5,10 +5,17 @@ defmodule Nlns.InfoTest do
            closing entered woken started died)a
   @helper_keys ~w(id state path pinned_ms served)a
 
-  test "there are these keys, for the pool and for each helper" do
+  test "there are these keys, for the pool and for each helper, and each is documented" do
     assert %{helpers: [helper | _]} = info = Nlns.info()
     assert Enum.sort(Map.keys(info)) == Enum.sort(@keys)
     assert Enum.sort(Map.keys(helper)) == Enum.sort(@helper_keys)
+
+    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Nlns)
+    [text] = for {{:function, :info, 0}, _, _, %{"en" => text}, _} <- docs, do: text
+
+    for key <- Map.keys(info) ++ Map.keys(helper) do
+      assert text =~ "`#{key}`", "#{key} is not documented"
+    end
   end
 
   test "the configuration is what it was started with" do

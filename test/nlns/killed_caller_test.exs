@@ -3,7 +3,7 @@ defmodule Nlns.KilledCallerTest do
 
   setup do
     path = netns()
-    settle(path)
+    fence(path)
     %{path: path, sockets: Proc.sockets()}
   end
 
@@ -13,10 +13,10 @@ defmodule Nlns.KilledCallerTest do
       {pid, monitor} =
         spawn_monitor(fn -> for _ <- 1..10, do: Nlns.open_in_netns_async(path, 0) end)
 
-      assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 5_000
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
     end
 
-    settle(path)
+    fence(path)
     eventually(fn -> assert Proc.sockets() == sockets end)
   end
 
@@ -35,13 +35,13 @@ defmodule Nlns.KilledCallerTest do
           end)
         end
 
-      for {pid, _} <- callers, do: assert_receive({:asking, ^pid}, 5_000)
+      for {pid, _} <- callers, do: assert_receive({:asking, ^pid})
       for {pid, _} <- callers, do: Process.exit(pid, :kill)
-      for {_, monitor} <- callers, do: assert_receive({:DOWN, ^monitor, _, _, _}, 5_000)
+      for {_, monitor} <- callers, do: assert_receive({:DOWN, ^monitor, _, _, _})
       for request <- crowd, do: Nlns.cancel(request)
     end
 
-    settle(path)
+    fence(path)
     close_opened()
     eventually(fn -> assert Proc.sockets() == sockets end)
   end
@@ -58,10 +58,10 @@ defmodule Nlns.KilledCallerTest do
 
       for _ <- 1..(rem(n, 50) * 100), do: :ok
       Process.exit(pid, :kill)
-      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 5_000
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     end
 
-    settle(path)
+    fence(path)
     eventually(fn -> assert Proc.sockets() == sockets end)
   end
 
@@ -76,7 +76,7 @@ defmodule Nlns.KilledCallerTest do
       end)
 
     assert_receive :asked
-    settle(path)
+    fence(path)
     eventually(fn -> assert Proc.sockets() == sockets + 100 end)
     Process.exit(pid, :kill)
     assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
@@ -92,7 +92,7 @@ defmodule Nlns.KilledCallerTest do
         for _ <- 1..50, do: send(gone, handle(Nlns.open_in_netns_async(path, 0)))
       end)
 
-    assert_receive {:DOWN, ^monitor, :process, ^sender, :normal}, 5_000
+    assert_receive {:DOWN, ^monitor, :process, ^sender, :normal}
     eventually(fn -> assert Proc.sockets() == sockets end)
   end
 
@@ -103,7 +103,7 @@ defmodule Nlns.KilledCallerTest do
     {pid, monitor} =
       spawn_monitor(fn -> send(test, handle(Nlns.open_in_netns_async(path, 0))) end)
 
-    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, 5_000
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}
     assert_receive %Handle{} = handle
     assert {:ok, fd} = Handle.to_fd(handle)
     assert "lo" in Rtnetlink.links(fd)
@@ -124,7 +124,7 @@ defmodule Nlns.KilledCallerTest do
         receive(do: (:end -> :ok))
       end)
 
-    assert_receive {:dropped, before}, 5_000
+    assert_receive {:dropped, before}
     # Some may have been collected already.
     assert before <= sockets + 20
     send(pid, :collect)
@@ -134,7 +134,7 @@ defmodule Nlns.KilledCallerTest do
     send(pid, :end)
   end
 
-  defp settle(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
+  defp fence(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
 
   defp close_opened do
     receive do

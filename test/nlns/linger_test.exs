@@ -88,6 +88,6 @@ defmodule Nlns.LingerTest do
     assert length(Proc.helper_threads()) >= 8
     Enum.each(paths, &Nlns.release/1)
     eventually(fn -> assert [_] = Proc.helper_threads() end)
-    assert [%{state: :parked}] = Nlns.info().helpers
+    eventually(fn -> assert [%{state: :parked}] = Nlns.info().helpers end)
   end
 end

@@ -44,7 +44,7 @@ defmodule Nlns.ReleaseTest do
     cookie_at(path)
     for _ <- 1..3, do: assert(Nlns.release(path) == :ok)
     assert Nlns.release(path, :infinity) == :ok
-    assert Nlns.release(path, 0) == :ok
+    assert Nlns.release("/not/there", 0) == :ok
   end
 
   test "a released path is served as before", %{path: path} do
@@ -63,16 +63,14 @@ defmodule Nlns.ReleaseTest do
     on_exit(fn -> Enum.each([other, link], &Nlns.release/1) end)
 
     eventually(fn ->
-      Enum.each([path, link], &cookie_at/1)
-      assert Proc.threads_in(path) == 2
+      for name <- [path, link, other], do: settle(name)
+      assert Proc.threads_in_each([path, other]) == [2, 1]
     end)
 
-    pin([other])
-    assert {Proc.threads_in(path), Proc.threads_in(other)} == {2, 1}
     assert Nlns.release(path) == :ok
-    assert {Proc.threads_in(path), Proc.threads_in(other)} == {1, 1}
+    assert Proc.threads_in_each([path, other]) == [1, 1]
     assert Nlns.release(link) == :ok
-    assert {Proc.threads_in(path), Proc.threads_in(other)} == {0, 1}
+    assert Proc.threads_in_each([path, other]) == [0, 1]
   end
 
   test "a path whose name has gone meanwhile can be released", %{path: path} do

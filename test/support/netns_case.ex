@@ -11,7 +11,9 @@ defmodule Nlns.NetnsCase do
 
   alias Nlns.{Netns, Proc, Rtnetlink}
 
+  # In ms, and as many looks at least: on a busy machine a look alone may take that long.
   @bound 3_000
+  @looks 20
 
   using do
     quote do
@@ -97,31 +99,32 @@ defmodule Nlns.NetnsCase do
 
   @doc "Makes a helper sleep in each of these namespaces. NB: only where helpers stay for ever."
   def pin(paths) do
-    pinned = fn ->
-      missing = Enum.filter(paths, &(Proc.threads_in(&1) == 0))
-
-      for path <- missing do
-        cookie_at(path)
-
-        # A helper that has not settled yet, which takes it a millisecond, serves the next path too.
-        pause(3)
-      end
-
+    eventually(fn ->
+      missing = for {path, 0} <- Enum.zip(paths, Proc.threads_in_each(paths)), do: path
+      Enum.each(missing, &settle/1)
       assert missing == []
-    end
+    end)
+  end
 
-    eventually(pinned, 10 * @bound)
+  @doc """
+  Opens at `path`, and gives the helper time to settle there.
+
+  One that has not fallen asleep yet serves the next path too, and is not at this one any more.
+  """
+  def settle(path) do
+    cookie_at(path)
+    pause(5)
   end
 
   @doc "The handle of a request."
   def handle(%Nlns.Request{ref: ref}) do
-    assert_receive {:nlns, ^ref, {:ok, %Nlns.Handle{} = handle}}, 5_000
+    assert_receive {:nlns, ^ref, {:ok, %Nlns.Handle{} = handle}}
     handle
   end
 
   @doc "Runs `fun` until none of its assertions fails; fails like the last of them at `bound`."
   def eventually(fun, bound \\ @bound) do
-    poll(fun, System.monotonic_time(:millisecond) + bound)
+    poll(fun, System.monotonic_time(:millisecond) + bound, @looks)
   end
 
   @doc "Runs `fun`, with its assertions, again and again for `ms`."
@@ -130,13 +133,13 @@ defmodule Nlns.NetnsCase do
     Stream.repeatedly(fun) |> Enum.find(fn _ -> pause(2) && past?(until) end)
   end
 
-  defp poll(fun, until) do
+  defp poll(fun, until, looks) do
     fun.()
   rescue
     error in [ExUnit.AssertionError, MatchError] ->
-      if past?(until), do: reraise(error, __STACKTRACE__)
+      if looks <= 0 and past?(until), do: reraise(error, __STACKTRACE__)
       pause(5)
-      poll(fun, until)
+      poll(fun, until, looks - 1)
   end
 
   defp past?(until), do: System.monotonic_time(:millisecond) >= until

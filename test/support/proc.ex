@@ -55,7 +55,7 @@ defmodule Nlns.Proc do
   @spec threads() :: [%{tid: String.t(), name: String.t(), netns: String.t()}]
   def threads do
     for tid <- ls("/proc/self/task"),
-        {:ok, name} <- [File.read("/proc/self/task/#{tid}/comm")],
+        {:ok, name} <- [:prim_file.read_file("/proc/self/task/#{tid}/comm")],
         {:ok, netns} <- [link("/proc/self/task/#{tid}/ns/net")] do
       %{tid: tid, name: String.trim_trailing(name), netns: netns}
     end
@@ -75,11 +75,22 @@ defmodule Nlns.Proc do
 
   @doc "How many threads are in the namespace that `path` names."
   @spec threads_in(Path.t()) :: non_neg_integer()
-  def threads_in(path) do
-    inode = "net:[#{File.stat!(path).inode}]"
-    Enum.count(threads(), &(&1.netns == inode))
+  def threads_in(path), do: hd(threads_in_each([path]))
+
+  @doc "The same for each of some paths."
+  @spec threads_in_each([Path.t()]) :: [non_neg_integer()]
+  def threads_in_each(paths) do
+    count = Enum.frequencies_by(threads(), & &1.netns)
+    for path <- paths, do: Map.get(count, "net:[#{File.stat!(path).inode}]", 0)
   end
 
-  defp ls(directory), do: File.ls!(directory)
-  defp link(path), do: File.read_link(path)
+  # Not by the file server, one process that is asked once per thread and descriptor.
+  defp ls(directory) do
+    {:ok, names} = :prim_file.list_dir(directory)
+    Enum.map(names, &to_string/1)
+  end
+
+  defp link(path) do
+    with {:ok, to} <- :prim_file.read_link_all(path), do: {:ok, IO.chardata_to_string(to)}
+  end
 end
