@@ -116,6 +116,20 @@ impl Crew {
         }
     }
 
+    /// Wakes a helper that sleeps, wherever it does, there being no new one to be had.
+    pub(crate) fn call_sleeper(&self) -> bool {
+        let mut roster = self.roster.lock();
+        let helper = roster
+            .sleeper_for(None)
+            .or_else(|| roster.pinned.pop_first().map(|(_, helper)| helper));
+        drop(roster);
+        if let Some(helper) = &helper {
+            self.awake.fetch_add(1, Ordering::SeqCst);
+            helper.wake(self.epoch.elapsed());
+        }
+        helper.is_some()
+    }
+
     /// Room for one more helper, which counts as awake from now on.
     pub(crate) fn make_room(&self) -> bool {
         let mut roster = self.roster.lock();

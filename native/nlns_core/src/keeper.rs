@@ -156,8 +156,9 @@ impl Keeper {
             self.pool.crew.gone(None);
             if self.pool.crew.hired() == 0 {
                 self.refuse_ready(error);
-            } else {
-                self.see_to_ready();
+            } else if !self.pool.crew.call_sleeper() {
+                // Those there are will get to it; if they are stuck, it is tried again at the next look.
+                self.pool.watched.store(true, Ordering::SeqCst);
             }
         }
     }

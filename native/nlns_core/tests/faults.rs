@@ -116,7 +116,6 @@ fn without_new_threads_the_helpers_there_are_serve_every_path() {
 }
 
 #[test]
-#[ignore = "overflows the keeper's stack: Keeper::hire and see_to_ready call each other without end"]
 fn without_new_threads_a_stuck_helper_holds_up_others_only_until_there_are_threads_again() {
     let _alone = ALONE.lock();
     let names = Directory::new();

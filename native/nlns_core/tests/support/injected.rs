@@ -109,6 +109,7 @@ fn filter() -> OwnedFd {
     };
     // SAFETY: only numbers; for this thread and those it starts.
     assert_eq!(
+        // SAFETY: takes no pointer.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
         0
     );
