@@ -1,0 +1,102 @@
+Code.require_file("../vm/support/vm.exs", __DIR__)
+
+defmodule Nlns.FaultsTest do
+  # Limits that are reached, and a mount that does not answer, in VMs of their own. Each step of an
+  # open that the kernel refuses, one by one: native/nlns_core/tests/faults.rs.
+  use ExUnit.Case, async: true
+
+  import Nlns.VM
+  alias Nlns.VM.{BlockedMount, Netns}
+
+  setup do
+    %{paths: for(_ <- 1..3, do: Netns.new_for_test())}
+  end
+
+  test "without descriptors each step is answered with its errno, and all is well with them again",
+       %{paths: paths} do
+    vm [paths: paths], config: [linger: :infinity] do
+      {:ok, modules} = :application.get_key(:nlns, :modules)
+      Enum.each(modules, &Code.ensure_loaded!/1)
+      [pinned, other, _] = paths
+      assert open(pinned) == :ok
+      assert poll(fn -> Enum.any?(Nlns.info().helpers, &(&1.state == :pinned)) end)
+      {:ok, held} = Nlns.open_in_netns(pinned, 0)
+      {_, 0} = System.cmd("prlimit", ["--pid", System.pid(), "--nofile=256:"])
+
+      # Code cannot be loaded without descriptors, so all that is used below is used once before.
+      {:ok, socket} = Nlns.open_socket(pinned, :inet, :dgram, :udp)
+      :ok = :socket.close(socket)
+      take = fn -> :file.open('/dev/null', [:raw, :read]) end
+      taken = Stream.repeatedly(take) |> Enum.take_while(&match?({:ok, _}, &1))
+      answers = for path <- [pinned, other], do: open(path)
+      process = Nlns.open({:pid, String.to_integer(System.pid())}, :inet, :dgram, :udp)
+      bound = Nlns.bind_netlink(held, 0)
+
+      # With a single one an open can be done, but no adoption, which needs two for a moment.
+      [{:ok, one} | rest] = taken
+      :ok = :file.close(one)
+      single = for path <- [pinned, other], do: open(path)
+      adopted = Nlns.open_socket(pinned, :inet, :dgram, :udp)
+      # What is not netlink is closed by a thread of its own, soon.
+      closed? = poll(fn -> open(pinned) == :ok end)
+      for {:ok, file} <- rest, do: :file.close(file)
+
+      assert answers == [error: {:socket, 24}, error: {:open, 24}]
+      assert process == {:error, {:open, 24}}
+      assert bound == :ok
+      assert single == [:ok, :ok]
+      assert adopted == {:error, {:socket, 24}}
+      assert closed?
+      for path <- paths, do: assert(open(path) == :ok)
+      Nlns.close_fd(held)
+      assert_all_in_order()
+    end
+  end
+
+  # The limits of a user namespace of its own: namespaces(7), inotify(7).
+  for limit <- ~w(max_inotify_instances max_inotify_watches) do
+    test "with #{limit} used up, a deleted namespace is left when linger is over" do
+      vm [limit: unquote(limit)], wrap: ~w(unshare -Urnm), config: nil do
+        {_, 0} = System.cmd("mount", ~w(-t tmpfs none /mnt))
+        File.write!("/proc/sys/user/#{limit}", "0")
+        Application.put_all_env(nlns: [linger: 300])
+        {:ok, _} = Application.ensure_all_started(:nlns)
+        File.touch!("/mnt/name")
+        {_, 0} = System.cmd("unshare", ~w(--net=/mnt/name true))
+        assert open("/mnt/name") == :ok
+        {_, 0} = System.cmd("umount", ~w(/mnt/name))
+        File.rm!("/mnt/name")
+        assert poll(fn -> not Enum.any?(Nlns.info().helpers, & &1.path) end, 3_000)
+        assert_all_in_order()
+      end
+    end
+  end
+
+  test "dead mounts hold up their own callers; others are served until all helpers are stuck, then refused",
+       %{paths: [path | _]} do
+    mounts = for _ <- 1..3, do: BlockedMount.start()
+
+    vm =
+      start_vm [path: path, blocked: for({_, blocked} <- mounts, do: blocked)],
+        config: [max_helpers: 3] do
+        [first, second, third] = blocked
+        for dead <- [first, second], do: spawn(fn -> open(dead) end)
+        assert poll(fn -> open(path) == :ok and Nlns.info().stuck == 2 end)
+        for _ <- 1..100, do: assert(open(path) == :ok)
+        assert Nlns.open_in_netns(first, 0, 50) == {:error, {:thread, 110}}
+        assert Nlns.release(first, 50) == {:error, {:thread, 110}}
+
+        spawn(fn -> open(third) end)
+        assert poll(fn -> open(path) == {:error, {:thread, 11}} end)
+        assert %{stuck: 3} = Nlns.info()
+        IO.puts("stuck")
+        assert poll(fn -> Nlns.info().stuck == 0 end)
+        assert open(path) == :ok
+        assert_all_in_order()
+      end
+
+    vm = await_line(vm, "stuck")
+    for {mount, _} <- mounts, do: BlockedMount.stop(mount)
+    finish(vm)
+  end
+end
