@@ -20,6 +20,9 @@ defmodule Nlns.Telemetry do
   nlns does not know. A refusal is an answer without any helper, for example because the queue is full;
   asynchronous ones are reported too.
 
+  That one helper is pinned or leaves is no event, because only its thread knows; how often it happens
+  is `:entered` of the pool.
+
   Whether there is a `:telemetry` is looked up when the application `:nlns` starts.
   """
 
