@@ -297,7 +297,7 @@ defmodule Nlns do
     case Native.open(place, domain, type, protocol, ref) do
       {:ok, resource} ->
         receive do
-          {:nlns, ^ref, {:ok, _handle}} -> {:ok, resource}
+          {:nlns, ^ref, :ok} -> {:ok, resource}
           {:nlns, ^ref, {:error, reason}} -> {:error, reason}
         after
           timeout -> give_up(ref, resource)
@@ -312,7 +312,7 @@ defmodule Nlns do
   defp request(place, domain, type, protocol) do
     ref = make_ref()
 
-    case Native.open(place, domain, type, protocol, ref) do
+    case Native.open_handle(place, domain, type, protocol, ref) do
       {:ok, resource} ->
         %Request{ref: ref, owner: self(), resource: resource}
 

@@ -71,7 +71,7 @@ defmodule Bench.W9 do
     {open, {:ok, resource}} = timed(fn -> Nlns.Native.open(path, 16, 3, 0, ref) end)
 
     receive do
-      {:nlns, ^ref, {:ok, _handle}} -> :ok
+      {:nlns, ^ref, :ok} -> :ok
     end
 
     {take, {:ok, fd}} = timed(fn -> Nlns.Native.take(resource) end)

@@ -35,6 +35,16 @@ defmodule Nlns.Native do
           {:ok, resource()} | {:error, {Nlns.stage(), integer()}}
   def open(_path_or_pid, _domain, _type, _protocol, _ref), do: stub()
 
+  @spec open_handle(
+          binary() | pos_integer(),
+          non_neg_integer(),
+          non_neg_integer(),
+          non_neg_integer(),
+          reference()
+        ) ::
+          {:ok, resource()} | {:error, {Nlns.stage(), integer()}}
+  def open_handle(_path_or_pid, _domain, _type, _protocol, _ref), do: stub()
+
   @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}
   def take(_resource), do: stub()
 

@@ -1,14 +1,11 @@
 //! A request's way out of a scheduler and its answer's way back into a mailbox.
 
 use nlns_core::{Error, Handover, Reply, Socket, Spec};
-use rustler::env::SavedTerm;
 use rustler::types::tuple::get_tuple;
-use rustler::{
-    Binary, Decoder, Encoder, Env, LocalPid, NifResult, NifStruct, OwnedEnv, Reference,
-    ResourceArc, Term,
-};
+use rustler::{Binary, Decoder, Encoder, Env, NifResult, NifStruct, Reference, ResourceArc, Term};
 
 use crate::descriptor::Descriptor;
+use crate::message::Message;
 use crate::{running, terms};
 
 #[derive(NifStruct)]
@@ -30,7 +27,8 @@ impl<'a> Decoder<'a> for Where<'a> {
     }
 }
 
-/// `{:ok, resource}`, and then `{:nlns, ref, answer}` to the caller; or `{:error, {stage, errno}}`.
+/// `{:ok, resource}`, and then `{:nlns, ref, :ok}` or `{:nlns, ref, {:error, {stage, errno}}}` to the
+/// caller, who has the descriptor in the resource; or `{:error, {stage, errno}}` at once.
 #[rustler::nif]
 fn open<'a>(
     env: Env<'a>,
@@ -40,13 +38,45 @@ fn open<'a>(
     protocol: u32,
     reference: Reference<'a>,
 ) -> Term<'a> {
+    submit(env, place, (domain, kind, protocol), |env, _| {
+        (terms::nlns(), reference.in_env(env), terms::ok()).encode(env)
+    })
+}
+
+/// The same with `{:nlns, ref, {:ok, %Nlns.Handle{}}}` for a success.
+#[rustler::nif]
+fn open_handle<'a>(
+    env: Env<'a>,
+    place: Where<'a>,
+    domain: u16,
+    kind: u32,
+    protocol: u32,
+    reference: Reference<'a>,
+) -> Term<'a> {
+    submit(env, place, (domain, kind, protocol), |env, descriptor| {
+        let handle = Handle {
+            resource: descriptor.clone(),
+        };
+        (terms::nlns(), reference.in_env(env), (terms::ok(), handle)).encode(env)
+    })
+}
+
+fn submit<'a>(
+    env: Env<'a>,
+    place: Where<'a>,
+    (domain, kind, protocol): (u16, u32, u32),
+    success: impl for<'m> FnOnce(Env<'m>, &ResourceArc<Descriptor>) -> Term<'m>,
+) -> Term<'a> {
     let descriptor = ResourceArc::new(Descriptor(Handover::default()));
     let spec = Spec {
         domain,
         kind,
         protocol,
     };
-    let answer = Box::new(Answer::new(env, reference, descriptor.clone()));
+    let answer = Box::new(Answer {
+        descriptor: descriptor.clone(),
+        success: Message::new(env, |env| success(env, &descriptor)),
+    });
     let submitted = running::pool_or_stopped().and_then(|pool| match place {
         Where::Path(path) => pool.open(&path, spec, answer),
         Where::Process(pid) => pool.open_process(pid, spec, answer),
@@ -59,33 +89,8 @@ fn open<'a>(
 
 struct Answer {
     descriptor: ResourceArc<Descriptor>,
-    caller: LocalPid,
-    env: OwnedEnv,
-    /// `{:nlns, ref, {:ok, handle}}`, made by the caller, who has time, not by the helper.
-    success: SavedTerm,
-}
-
-impl Answer {
-    fn new<'a>(
-        env: Env<'a>,
-        reference: Reference<'a>,
-        descriptor: ResourceArc<Descriptor>,
-    ) -> Self {
-        let message = OwnedEnv::new();
-        let success = message.run(|env| {
-            let handle = Handle {
-                resource: descriptor.clone(),
-            };
-            let reference = reference.in_env(env);
-            message.save((terms::nlns(), reference, (terms::ok(), handle)))
-        });
-        Self {
-            descriptor,
-            caller: env.pid(),
-            env: message,
-            success,
-        }
-    }
+    /// Made by the caller, who has time, not by the helper.
+    success: Message,
 }
 
 impl Reply for Answer {
@@ -93,8 +98,12 @@ impl Reply for Answer {
         !self.descriptor.0.is_cancelled()
     }
 
-    fn answer(mut self: Box<Self>, result: Result<Socket, Error>) {
-        let handover = &self.descriptor.0;
+    fn answer(self: Box<Self>, result: Result<Socket, Error>) {
+        let Self {
+            descriptor,
+            success,
+        } = *self;
+        let handover = &descriptor.0;
         let (socket, error) = match result {
             Ok(socket) => (Some(socket), None),
             Err(error) => (None, Some(error)),
@@ -102,22 +111,18 @@ impl Reply for Answer {
         let Some(_sending) = handover.offer(socket) else {
             return;
         };
-        let success = self.success;
-        let sent = self.env.send_and_clear(&self.caller, |env| {
-            let message = success.load(env);
-            match error {
-                None => message,
-                Some(error) => with_failure(env, message, error),
-            }
+        let sent = success.send(|env, message| match error {
+            None => message,
+            Some(error) => with_failure(env, message, error),
         });
-        if sent.is_err() {
+        if !sent {
             // The caller has died, and nobody else knows of the descriptor.
             drop(handover.take());
         }
     }
 }
 
-/// The message with an error in the handle's place.
+/// The message with an error in the place of the success.
 fn with_failure<'a>(env: Env<'a>, message: Term<'a>, error: Error) -> Term<'a> {
     let reference = get_tuple(message).expect("a tuple of three")[1];
     (terms::nlns(), reference, terms::failure(env, error)).encode(env)

@@ -4,6 +4,7 @@
 mod answer;
 mod descriptor;
 mod info;
+mod message;
 mod running;
 mod terms;
 

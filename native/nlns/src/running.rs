@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use nlns_core::{Config, Error, Handover, Pool};
 use parking_lot::RwLock;
-use rustler::{Atom, Encoder, Env, OwnedEnv, Reference, ResourceArc, Term};
+use rustler::{Atom, Encoder, Env, Reference, ResourceArc, Term};
 
 use crate::descriptor::Descriptor;
+use crate::message::Message;
 use crate::terms;
 
 /// Outlives a purge of the module, after which `load` runs again on it as it is.
@@ -51,10 +52,14 @@ fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
     let Some(pool) = POOL.write().take() else {
         return terms::ok();
     };
-    let message = Message::new(env, reference);
+    let message = Message::new(env, |env| (*reference).in_env(env));
     pool.stop(Box::new(move |stuck| {
         let keeper = rustix::thread::gettid().as_raw_nonzero().get();
-        message.send((terms::stopped(), stuck, keeper));
+        // A caller that has died needs no answer.
+        message.send(|env, reference| {
+            let stopped = (terms::stopped(), stuck, keeper);
+            (terms::nlns(), reference, stopped).encode(env)
+        });
     }));
     terms::pending()
 }
@@ -63,43 +68,18 @@ fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
 /// is there to be released.
 #[rustler::nif]
 fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>) -> Term<'a> {
-    let message = Message::new(env, reference);
+    let message = Message::new(env, |env| {
+        (terms::nlns(), (*reference).in_env(env), terms::released()).encode(env)
+    });
     let descriptor = ResourceArc::new(Descriptor(Handover::default()));
     let answered = descriptor.clone();
     let released = Box::new(move || {
         if let Some(_sending) = answered.0.offer(None) {
-            message.send(terms::released());
+            message.send(|_, released| released);
         }
     });
     match pool() {
         Some(pool) if pool.release(&path, released) => (terms::pending(), descriptor).encode(env),
         _ => terms::ok().encode(env),
-    }
-}
-
-/// A message to the caller of a NIF, `{:nlns, ref, what}`, to be sent from a thread of the pool.
-struct Message {
-    caller: rustler::LocalPid,
-    env: OwnedEnv,
-    reference: rustler::env::SavedTerm,
-}
-
-impl Message {
-    fn new<'a>(env: Env<'a>, reference: Reference<'a>) -> Self {
-        let message = OwnedEnv::new();
-        let reference = message.save(*reference);
-        Self {
-            caller: env.pid(),
-            env: message,
-            reference,
-        }
-    }
-
-    fn send(mut self, what: impl Encoder) {
-        let reference = self.reference;
-        // A caller that has died needs no answer.
-        let _ = self.env.send_and_clear(&self.caller, |env| {
-            (terms::nlns(), reference.load(env), what)
-        });
     }
 }
