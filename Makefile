@@ -6,9 +6,9 @@ WITH_NETNS := scripts/with-netns
 # mix and cargo lock their builds, and the checks share them.
 .NOTPARALLEL:
 
-.PHONY: help setup build demo test bench agent soak \
+.PHONY: help setup setup-checks build demo test bench agent soak \
 	check-format check-clippy check-cargo check-loom check-mix-format check-compile check-mix \
-	check-dialyzer clean
+	check-dialyzer check-agent clean
 
 help:
 	@echo 'make demo    open sockets in three namespaces and show what is there'
@@ -20,6 +20,9 @@ help:
 setup:
 	@scripts/setup
 
+setup-checks:
+	@scripts/setup checks
+
 build: setup
 	MIX_ENV=prod mix compile
 
@@ -27,8 +30,8 @@ build: setup
 demo: build
 	MIX_ENV=prod ELIXIR_ERL_OPTIONS=+Bd $(WITH_NETNS) mix run examples/demo.exs
 
-test: setup check-format check-mix-format check-compile check-clippy check-cargo check-loom \
-	check-mix check-dialyzer
+test: setup-checks check-format check-mix-format check-compile check-clippy check-cargo check-loom \
+	check-mix check-dialyzer check-agent
 	@echo 'every check has passed'
 
 check-format:
@@ -59,6 +62,12 @@ check-mix: check-compile
 
 check-dialyzer: check-compile
 	scripts/dialyze
+
+# The example is what people start from: its page in a browser, its metrics, three nodes.
+check-agent: check-compile
+	cd examples/agent && mix format --check-formatted
+	cd examples/agent && MIX_ENV=test PATH="$$PATH:$(CURDIR)/_build/promtool" \
+		../../$(WITH_NETNS) mix do compile --warnings-as-errors, test
 
 bench: setup
 	MIX_ENV=prod bench/run

@@ -11,7 +11,7 @@ end
 
 missing = Enum.reject(~w(ip mount unshare promtool chromium), &System.find_executable/1)
 
-setup = "apt-get install iproute2 util-linux prometheus chromium fonts-dejavu-core"
+setup = "in the project's root, `scripts/setup checks` installs them; `make check-agent` runs the tests with them"
 
 # What cannot be tested is a failure unless that is asked for: `mix test --exclude promtool`.
 if missing != [] do
@@ -19,8 +19,7 @@ if missing != [] do
 
   *** NOT INSTALLED: #{Enum.join(missing, ", ")}. The tests that need it will FAIL.
   *** #{setup}
-  *** Debian's prometheus package starts a server; it is promtool that is needed, and the server can
-  *** be disabled. To do without: mix test --exclude promtool --exclude browser
+  *** To do without: mix test --exclude promtool --exclude browser
   """)
 end
 
