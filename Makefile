@@ -69,7 +69,8 @@ check-agent: check-compile
 	cd examples/agent && MIX_ENV=test PATH="$$PATH:$(CURDIR)/_build/promtool" \
 		../../$(WITH_NETNS) mix do compile --warnings-as-errors, test
 
-bench: setup
+bench:
+	@scripts/setup bench
 	MIX_ENV=prod bench/run
 
 soak: build
