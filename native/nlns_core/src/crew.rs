@@ -4,18 +4,19 @@
 //! they lead. Waking a sleeping thread costs several times what entering a namespace costs, so a
 //! helper is woken only when fewer than [`Crew::wanted`] are awake: the one that sleeps in the
 //! path's namespace, else one that sleeps in none, else a new one, and when there may be no more,
-//! the one that has slept longest. But before all of them one that is only napping, having just served:
-//! it is cheaper to wake than any other, wherever it must go.
+//! the one that has slept longest. But before all of them one that naps, or fell asleep as recently as one
+//! that does, having just served: it is cheaper to wake than any other, wherever it must go.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::helper::Helper;
 use crate::path::Path;
+use crate::work::NAP;
 
 /// The most that one helper thread in `CPUS_PER_AWAKE` processors is kept awake by requests alone.
 /// Fewer leaves paths waiting for each other on large machines; more takes the schedulers' cores.
@@ -37,8 +38,9 @@ struct Roster {
     /// Threads that exist, were ordered, or have ended but not been joined.
     hired: usize,
     members: HashMap<u64, Arc<Helper>>,
-    /// Asleep in a namespace, by the order of falling asleep.
-    pinned: BTreeMap<u64, Arc<Helper>>,
+    /// Asleep in a namespace, by the order of falling asleep, and when that was in time since the
+    /// pool's start.
+    pinned: BTreeMap<u64, (Arc<Helper>, Duration)>,
     /// Asleep where they have just served, and for a moment only.
     napping: Vec<Arc<Helper>>,
     /// Asleep in the VM's own.
@@ -93,20 +95,21 @@ impl Crew {
         if claimed.is_err() {
             return Called::Enough;
         }
+        let now = self.epoch.elapsed();
         let mut roster = self.roster.lock();
-        if let Some(helper) = roster.sleeper_for(path) {
+        if let Some(helper) = roster.sleeper_for(path, now) {
             drop(roster);
-            helper.wake(self.epoch.elapsed());
+            helper.wake(now);
             return Called::Woken;
         }
         if roster.hired < self.max_helpers {
             roster.hired += 1;
             return Called::Hire;
         }
-        match roster.pinned.pop_first() {
-            Some((_, helper)) => {
+        match roster.longest_sleeper() {
+            Some(helper) => {
                 drop(roster);
-                helper.wake(self.epoch.elapsed());
+                helper.wake(now);
                 Called::Woken
             }
             None => {
@@ -118,14 +121,15 @@ impl Crew {
 
     /// Wakes a helper that sleeps, wherever it does, there being no new one to be had.
     pub(crate) fn call_sleeper(&self) -> bool {
+        let now = self.epoch.elapsed();
         let mut roster = self.roster.lock();
         let helper = roster
-            .sleeper_for(None)
-            .or_else(|| roster.pinned.pop_first().map(|(_, helper)| helper));
+            .sleeper_for(None, now)
+            .or_else(|| roster.longest_sleeper());
         drop(roster);
         if let Some(helper) = &helper {
             self.awake.fetch_add(1, Ordering::SeqCst);
-            helper.wake(self.epoch.elapsed());
+            helper.wake(now);
         }
         helper.is_some()
     }
@@ -171,7 +175,7 @@ impl Crew {
         bed: Bed,
         is_work: impl FnOnce() -> bool,
     ) -> bool {
-        self.roster.lock().lay(helper, bed);
+        self.roster.lock().lay(helper, bed, self.epoch);
         self.awake.fetch_sub(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         // Whoever is not found in bed has been called, and the call will arrive.
@@ -218,16 +222,27 @@ impl Crew {
 }
 
 impl Roster {
-    /// One that naps, else the one that sleeps where `path` leads, else one that sleeps nowhere.
-    fn sleeper_for(&mut self, path: Option<&Arc<Path>>) -> Option<Arc<Helper>> {
+    /// One that has just fallen asleep, else the one that sleeps where `path` leads, else one that sleeps
+    /// nowhere.
+    fn sleeper_for(&mut self, path: Option<&Arc<Path>>, now: Duration) -> Option<Arc<Helper>> {
         if let Some(helper) = self.napping.pop() {
             return Some(helper);
         }
+        if let Some(last) = self.pinned.last_entry()
+            && now.saturating_sub(last.get().1) < NAP
+        {
+            return Some(last.remove().0);
+        }
         let home = path.map_or(0, |path| path.sleeper.swap(0, Ordering::Relaxed));
-        self.pinned.remove(&home).or_else(|| self.parked.pop())
+        let pinned = self.pinned.remove(&home).map(|(helper, _)| helper);
+        pinned.or_else(|| self.parked.pop())
     }
 
-    fn lay(&mut self, helper: &Arc<Helper>, bed: Bed) {
+    fn longest_sleeper(&mut self) -> Option<Arc<Helper>> {
+        self.pinned.pop_first().map(|(_, (helper, _))| helper)
+    }
+
+    fn lay(&mut self, helper: &Arc<Helper>, bed: Bed, epoch: Instant) {
         match bed {
             Bed::Nap => self.napping.push(helper.clone()),
             Bed::Parked => self.parked.push(helper.clone()),
@@ -237,7 +252,8 @@ impl Roster {
                 if let Some(path) = helper.path() {
                     path.sleeper.store(self.clock, Ordering::Relaxed);
                 }
-                self.pinned.insert(self.clock, helper.clone());
+                let entry = (helper.clone(), epoch.elapsed());
+                self.pinned.insert(self.clock, entry);
             }
         }
     }

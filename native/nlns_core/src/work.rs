@@ -22,8 +22,10 @@ const BATCH: usize = 64;
 
 /// How long a helper that has nothing to do waits before it settles where it is: has the place watched and
 /// leaves other paths to other helpers. Shorter and a caller that goes round many namespaces wakes, or
-/// starts, a thread for each; longer and a name that is deleted meanwhile is held for longer.
-const NAP: Duration = Duration::from_millis(1);
+/// starts, a thread for each; longer and a name that is deleted meanwhile is held for longer. One whose
+/// place is watched already does not nap: the timer for it is the dearest part of a sleep on a virtual
+/// machine.
+pub(crate) const NAP: Duration = Duration::from_millis(1);
 
 /// How long a helper that is in no namespace waits for work before its thread ends. Shorter makes
 /// threads anew for work that comes every second, longer keeps memory for nothing.
@@ -90,7 +92,7 @@ impl Worker<'_> {
             match self.pool.next_ready() {
                 Some(path) => self.serve(path)?,
                 None if self.may_spin() && self.pool.spin.wait(|| self.is_work()) => {}
-                None if self.naps() => {}
+                None if !self.is_settled() && self.naps() => {}
                 None => match self.rest()? {
                     Rest::Over => {}
                     Rest::Retired => break,
@@ -262,9 +264,14 @@ impl Worker<'_> {
         }
     }
 
+    /// Whether its place is watched already, so that it can sleep here at no expense.
+    fn is_settled(&self) -> bool {
+        self.me.with_place(|place| place.watch.is_some()) == Some(true)
+    }
+
     /// Has `path` watched, where that can be done; `false` if it has gone before it was.
     fn is_watched(&self, path: &Arc<Path>) -> bool {
-        if self.me.with_place(|place| place.watch.is_some()) == Some(true) {
+        if self.is_settled() {
             return true;
         }
         let watcher = self.pool.watcher.get();
@@ -278,12 +285,7 @@ impl Worker<'_> {
     /// Sleeps for a moment where it is, before it goes to the expense of settling there.
     fn naps(&self) -> bool {
         let limit = self.pool.config.linger.unwrap_or(NAP).min(NAP);
-        let called = self.sleep(Bed::Nap, Some(limit));
-        if called {
-            let idle = self.me.called_at().saturating_sub(self.last_served);
-            self.pool.spin.called_after(idle);
-        }
-        called
+        self.sleep(Bed::Nap, Some(limit))
     }
 
     /// `true` if it was called or has found work, `false` when it has been idle for `limit`; awake
@@ -306,6 +308,8 @@ impl Worker<'_> {
                 }
             }
         }
+        let idle = self.me.called_at().saturating_sub(self.last_served);
+        self.pool.spin.called_after(idle);
         true
     }
 }
