@@ -41,8 +41,8 @@ struct Roster {
     /// Asleep in a namespace, by the order of falling asleep, and when that was in time since the
     /// pool's start.
     pinned: BTreeMap<u64, (Arc<Helper>, Duration)>,
-    /// Asleep where they have just served, and for a moment only.
-    napping: Vec<Arc<Helper>>,
+    /// Asleep where they have just served, until the keeper lets them settle, and since when.
+    napping: Vec<(Arc<Helper>, Duration)>,
     /// Asleep in the VM's own.
     parked: Vec<Arc<Helper>>,
     clock: u64,
@@ -175,7 +175,8 @@ impl Crew {
         bed: Bed,
         is_work: impl FnOnce() -> bool,
     ) -> bool {
-        self.roster.lock().lay(helper, bed, self.epoch);
+        let now = self.epoch.elapsed();
+        self.roster.lock().lay(helper, bed, now);
         self.awake.fetch_sub(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         // Whoever is not found in bed has been called, and the call will arrive.
@@ -189,6 +190,27 @@ impl Crew {
             self.awake.fetch_add(1, Ordering::SeqCst);
         }
         was_asleep
+    }
+
+    /// Wakes those that have napped long enough, to settle where they are. `true` if none naps any more.
+    pub(crate) fn end_naps(&self) -> bool {
+        let now = self.epoch.elapsed();
+        let mut roster = self.roster.lock();
+        let naps_on = |(_, since): &(_, Duration)| now.saturating_sub(*since) < NAP;
+        let (napping, done): (Vec<_>, Vec<_>) = roster.napping.drain(..).partition(naps_on);
+        roster.napping = napping;
+        let is_over = roster.napping.is_empty();
+        drop(roster);
+        for (helper, _) in done {
+            self.awake.fetch_add(1, Ordering::SeqCst);
+            helper.end_nap();
+            helper.wake(now);
+        }
+        is_over
+    }
+
+    pub(crate) fn has_nappers(&self) -> bool {
+        !self.roster.lock().napping.is_empty()
     }
 
     /// Whether a helper sleeps in the VM's namespace, ready for whatever path comes.
@@ -225,7 +247,7 @@ impl Roster {
     /// One that has just fallen asleep, else the one that sleeps where `path` leads, else one that sleeps
     /// nowhere.
     fn sleeper_for(&mut self, path: Option<&Arc<Path>>, now: Duration) -> Option<Arc<Helper>> {
-        if let Some(helper) = self.napping.pop() {
+        if let Some((helper, _)) = self.napping.pop() {
             return Some(helper);
         }
         if let Some(last) = self.pinned.last_entry()
@@ -242,9 +264,9 @@ impl Roster {
         self.pinned.pop_first().map(|(_, (helper, _))| helper)
     }
 
-    fn lay(&mut self, helper: &Arc<Helper>, bed: Bed, epoch: Instant) {
+    fn lay(&mut self, helper: &Arc<Helper>, bed: Bed, now: Duration) {
         match bed {
-            Bed::Nap => self.napping.push(helper.clone()),
+            Bed::Nap => self.napping.push((helper.clone(), now)),
             Bed::Parked => self.parked.push(helper.clone()),
             Bed::Pinned => {
                 self.clock += 1;
@@ -252,20 +274,21 @@ impl Roster {
                 if let Some(path) = helper.path() {
                     path.sleeper.store(self.clock, Ordering::Relaxed);
                 }
-                let entry = (helper.clone(), epoch.elapsed());
-                self.pinned.insert(self.clock, entry);
+                self.pinned.insert(self.clock, (helper.clone(), now));
             }
         }
     }
 
     fn lift(&mut self, helper: &Arc<Helper>) -> bool {
-        let take_from = |beds: &mut Vec<Arc<Helper>>| {
-            let place = beds.iter().position(|other| other.id == helper.id);
-            place.map(|place| beds.swap_remove(place)).is_some()
-        };
         let pinned = helper.bed.load(Ordering::Relaxed);
+        let is_this = |other: &Arc<Helper>| other.id == helper.id;
         self.pinned.remove(&pinned).is_some()
-            || take_from(&mut self.napping)
-            || take_from(&mut self.parked)
+            || take_from(&mut self.napping, |(other, _)| is_this(other))
+            || take_from(&mut self.parked, is_this)
     }
+}
+
+fn take_from<T>(beds: &mut Vec<T>, is_this: impl FnMut(&T) -> bool) -> bool {
+    let place = beds.iter().position(is_this);
+    place.map(|place| beds.swap_remove(place)).is_some()
 }

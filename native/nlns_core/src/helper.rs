@@ -24,6 +24,8 @@ pub(crate) struct Helper {
     /// Somebody has lifted it from its bed and counts it as awake.
     called: AtomicBool,
     called_at: AtomicU64,
+    /// It has napped long enough.
+    napped: AtomicBool,
     /// Before anything else it must leave, or see whether the path still leads where it is.
     asked: AtomicBool,
     unparker: Unparker,
@@ -62,6 +64,7 @@ impl Helper {
             place: Mutex::default(),
             called: AtomicBool::new(false),
             called_at: AtomicU64::new(0),
+            napped: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             unparker,
             activity: AtomicU8::new(RESTING),
@@ -76,6 +79,16 @@ impl Helper {
             .store(now.as_nanos() as u64, Ordering::Relaxed);
         self.called.store(true, Ordering::Release);
         self.unparker.unpark();
+    }
+
+    /// What it is woken for is not to serve, but to settle.
+    pub(crate) fn end_nap(&self) {
+        self.napped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has napped long enough since it was last asked.
+    pub(crate) fn has_napped(&self) -> bool {
+        self.napped.swap(false, Ordering::Relaxed)
     }
 
     /// When it was called last, in time since the pool's start.

@@ -28,10 +28,10 @@ use crate::{sys, work};
 /// Sending a message takes 6 KiB, a panic with a backtrace 27; at 16 KiB it would take the VM down.
 const STACK: usize = 64 * 1024;
 
-/// How often the keeper looks while paths are ready, and how long a helper may take over one batch
+/// How often the keeper looks while paths are ready or helpers nap, and how long a helper may take over one batch
 /// before another is woken in its stead. Shorter and a machine whose cores are all busy, where a
 /// thread waits whole time slices, looks like a sick namespace; longer and a sick one holds up others.
-const TICK: Duration = Duration::from_millis(5);
+pub(crate) const TICK: Duration = Duration::from_millis(5);
 const OVERDUE_AFTER: Duration = Duration::from_millis(10);
 
 /// When a helper counts as stuck: blocked in the kernel, for all that can be seen. If all are that there
@@ -48,7 +48,7 @@ pub(crate) enum Order {
     Hire,
     /// Join the thread of a helper, which is ending.
     Bury(u64),
-    /// Look every [`TICK`] until no path is ready.
+    /// Look every [`TICK`] until no path is ready and no helper naps.
     Watch,
     Stop(Box<dyn FnOnce(usize) + Send>),
 }
@@ -219,10 +219,11 @@ impl Keeper {
                 self.pool.crew.discount();
             }
         }
-        if self.see_to_ready() {
+        let nobody_naps = self.pool.crew.end_naps();
+        if self.see_to_ready() && nobody_naps {
             self.pool.watched.store(false, Ordering::SeqCst);
-            // Whoever added one before the line above has not asked for a look.
-            if !self.pool.ready.1.is_empty() {
+            // Whoever added one, or fell asleep, before the line above has not asked for a look.
+            if !self.pool.ready.1.is_empty() || self.pool.crew.has_nappers() {
                 self.pool.watched.store(true, Ordering::SeqCst);
             }
         }

@@ -56,7 +56,7 @@ pub struct Pool {
     pub(crate) crew: Crew,
     pub(crate) spin: Spin,
     pub(crate) keeper: Orders,
-    /// The keeper looks every few milliseconds whether ready paths are being served.
+    /// The keeper looks every few milliseconds whether ready paths are being served and naps are over.
     pub(crate) watched: AtomicBool,
     pub(crate) counters: Counters,
     stopping: AtomicBool,
@@ -186,7 +186,8 @@ impl Pool {
         }
     }
 
-    fn watch(&self) {
+    /// Has the keeper look every few milliseconds.
+    pub(crate) fn watch(&self) {
         if !self.watched.load(Ordering::SeqCst) && !self.watched.swap(true, Ordering::SeqCst) {
             self.keeper.order(Order::Watch);
         }

@@ -10,7 +10,7 @@ use rustix::thread::sched_getcpu;
 use crate::crew::Bed;
 use crate::error::Error;
 use crate::helper::{Helper, Place};
-use crate::keeper::Order;
+use crate::keeper::{Order, TICK};
 use crate::netns::{Host, InDoubt, Netns, Refusal};
 use crate::path::{Job, Path, Reply, Request};
 use crate::pool::Pool;
@@ -20,12 +20,15 @@ use crate::socket::Socket;
 /// (some 5 µs a request), fewer pays for the look more often (2 µs).
 const BATCH: usize = 64;
 
-/// How long a helper that has nothing to do waits before it settles where it is: has the place watched and
-/// leaves other paths to other helpers. Shorter and a caller that goes round many namespaces wakes, or
-/// starts, a thread for each; longer and a name that is deleted meanwhile is held for longer. One whose
-/// place is watched already does not nap: the timer for it is the dearest part of a sleep on a virtual
-/// machine.
+/// How long, at least, a helper that has nothing to do waits before it settles where it is: has the place
+/// watched and leaves other paths to other helpers. Shorter and a caller that goes round many namespaces
+/// wakes, or starts, a thread for each; longer and a name that is deleted meanwhile is held for longer.
+/// Its end is seen by the keeper, with a [`TICK`] for all, because to set a timer is the dearest part of
+/// falling asleep on a virtual machine.
 pub(crate) const NAP: Duration = Duration::from_millis(1);
+
+/// Who may not linger for longer than a nap can take does not nap.
+const LONGEST_NAP: Duration = NAP.saturating_add(TICK).saturating_add(TICK);
 
 /// How long a helper that is in no namespace waits for work before its thread ends. Shorter makes
 /// threads anew for work that comes every second, longer keeps memory for nothing.
@@ -92,7 +95,9 @@ impl Worker<'_> {
             match self.pool.next_ready() {
                 Some(path) => self.serve(path)?,
                 None if self.may_spin() && self.pool.spin.wait(|| self.is_work()) => {}
-                None if !self.is_settled() && self.naps() => {}
+                None if self.may_nap() => {
+                    self.sleep(Bed::Nap, None);
+                }
                 None => match self.rest()? {
                     Rest::Over => {}
                     Rest::Retired => break,
@@ -282,10 +287,14 @@ impl Worker<'_> {
         !self.is_astray()
     }
 
-    /// Sleeps for a moment where it is, before it goes to the expense of settling there.
-    fn naps(&self) -> bool {
-        let limit = self.pool.config.linger.unwrap_or(NAP).min(NAP);
-        self.sleep(Bed::Nap, Some(limit))
+    /// Whether it may sleep for a moment where it is, before it goes to the expense of settling there.
+    fn may_nap(&self) -> bool {
+        let lingers = self
+            .pool
+            .config
+            .linger
+            .is_none_or(|linger| linger > LONGEST_NAP);
+        lingers && !self.is_settled() && !self.me.has_napped()
     }
 
     /// `true` if it was called or has found work, `false` when it has been idle for `limit`; awake
@@ -294,6 +303,9 @@ impl Worker<'_> {
         let crew = &self.pool.crew;
         if !crew.lie_down(self.me, bed, || self.is_work()) {
             return true;
+        }
+        if matches!(bed, Bed::Nap) {
+            self.pool.watch();
         }
         let deadline = limit.map(|limit| self.last_served.saturating_add(limit));
         while !self.me.was_called() {
@@ -308,8 +320,10 @@ impl Worker<'_> {
                 }
             }
         }
-        let idle = self.me.called_at().saturating_sub(self.last_served);
-        self.pool.spin.called_after(idle);
+        let called_at = self.me.called_at();
+        let idle = called_at.saturating_sub(self.last_served);
+        let waking = self.pool.now().saturating_sub(called_at);
+        self.pool.spin.woke(idle, waking);
         true
     }
 }
