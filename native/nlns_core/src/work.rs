@@ -89,7 +89,9 @@ enum Rest {
 impl Worker<'_> {
     fn work(&mut self) -> Result<(), InDoubt> {
         while !self.pool.is_stopping() {
-            if self.me.is_asked() && (self.me.must_leave() || self.is_astray()) {
+            if self.me.is_asked()
+                && (self.me.must_leave() || self.looking(|worker| worker.is_astray()))
+            {
                 self.leave()?;
             }
             match self.pool.next_ready() {
@@ -229,6 +231,21 @@ impl Worker<'_> {
         !self.pool.ready.1.is_empty() || self.me.is_asked() || self.pool.is_stopping()
     }
 
+    /// Looks at a path without serving it. The mount below may have died since, so that this counts as
+    /// a turn: if it takes long, another helper is woken in this one's stead.
+    fn looking<R>(&self, look: impl FnOnce(&Self) -> R) -> R {
+        self.me.begin(self.pool.now());
+        if !self.pool.ready.1.is_empty() {
+            // Whoever woke this one for it relies on it.
+            self.pool.watch();
+        }
+        let found = look(self);
+        if self.me.end() {
+            self.pool.crew.count();
+        }
+        found
+    }
+
     /// Whether its path leads elsewhere, or nowhere, by now.
     fn is_astray(&self) -> bool {
         let path = self.me.path();
@@ -241,7 +258,7 @@ impl Worker<'_> {
         if let Some(path) = self.me.path()
             && (linger == Some(Duration::ZERO)
                 || self.pool.crew.has_sleeper_in(&path)
-                || !self.is_watched(&path))
+                || !self.looking(|worker| worker.is_watched(&path)))
         {
             self.leave()?;
         }

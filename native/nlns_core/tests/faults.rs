@@ -134,3 +134,22 @@ fn without_new_threads_a_stuck_helper_holds_up_others_only_until_there_are_threa
     assert!(pool.open(&well, 0).is_ok());
     drop(let_go);
 }
+
+#[test]
+fn a_mount_that_dies_under_an_idle_helper_holds_up_nobody() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (dead, well) = (names.make("a"), names.make("b"));
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    // Having served, the helper has the directory watched, and gets no answer.
+    let let_go = faults.hold(libc::SYS_inotify_add_watch);
+    pool.open(&dead, 0).unwrap();
+    eventually("it is stuck", || {
+        let helpers = pool.0.info().helpers;
+        helpers.iter().any(|h| h.state == State::Stuck)
+    });
+    assert_eq!(pool.open(&well, 0).map(cookie), oracle(&well, 0));
+    drop(let_go);
+    faults.heal();
+}

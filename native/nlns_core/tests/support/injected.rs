@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Pool};
 use parking_lot::Mutex;
 
@@ -25,14 +26,29 @@ const RECV: libc::c_ulong = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
 const SEND: libc::c_ulong = 0xc018_2101; // SECCOMP_IOCTL_NOTIF_SEND
 const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
-/// Which calls fail now, with which errno.
+/// Which calls fail now, with which errno, and which do not return.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<HashMap<i64, i32>>>);
+pub struct Faults(Arc<Mutex<HashMap<i64, Fault>>>);
+
+#[derive(Clone)]
+enum Fault {
+    Fails(i32),
+    /// Until the other end is dropped.
+    Waits(Receiver<()>),
+}
 
 impl Faults {
     pub fn fail(&self, call: i64, errno: i32) {
         assert!(CALLS.contains(&call));
-        self.0.lock().insert(call, errno);
+        self.0.lock().insert(call, Fault::Fails(errno));
+    }
+
+    /// Lets the call return when what this returns is dropped, not before.
+    pub fn hold(&self, call: i64) -> Sender<()> {
+        assert!(CALLS.contains(&call));
+        let (let_go, held) = bounded(0);
+        self.0.lock().insert(call, Fault::Waits(held));
+        let_go
     }
 
     pub fn heal(&self) {
@@ -44,7 +60,10 @@ impl Faults {
         let faults = self.clone();
         // The thread that answers must not be asked itself, so it is there before the filter.
         let (give, given) = std::sync::mpsc::channel();
-        std::thread::spawn(move || faults.answer(&given.recv().expect("the starter gives it")));
+        std::thread::spawn(move || {
+            let listener = given.recv().expect("the starter gives it");
+            faults.answer(&Arc::new(listener));
+        });
         // A filter is for life, and for all that a thread starts: not for one of the test's own.
         let starter = std::thread::spawn(move || {
             give.send(filter()).expect("it is waited for");
@@ -53,7 +72,7 @@ impl Faults {
         starter.join().expect("the starter does not panic")
     }
 
-    fn answer(&self, listener: &OwnedFd) {
+    fn answer(&self, listener: &Arc<OwnedFd>) {
         loop {
             let mut poll = libc::pollfd {
                 fd: listener.as_raw_fd(),
@@ -72,17 +91,32 @@ impl Faults {
             if unsafe { libc::ioctl(listener.as_raw_fd(), RECV as _, &raw mut asked) } != 0 {
                 continue;
             }
-            let errno = self.0.lock().get(&i64::from(asked.data.nr)).copied();
-            let answer = libc::seccomp_notif_resp {
-                id: asked.id,
-                val: 0,
-                error: -errno.unwrap_or(0),
-                flags: if errno.is_some() { 0 } else { CONTINUE },
-            };
-            // SAFETY: the kernel reads one seccomp_notif_resp. A thread that is gone needs none.
-            unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
+            let fault = self.0.lock().get(&i64::from(asked.data.nr)).cloned();
+            match fault {
+                None => respond(listener, asked.id, None),
+                Some(Fault::Fails(errno)) => respond(listener, asked.id, Some(errno)),
+                Some(Fault::Waits(held)) => {
+                    let listener = listener.clone();
+                    std::thread::spawn(move || {
+                        let _ = held.recv();
+                        respond(&listener, asked.id, None);
+                    });
+                }
+            }
         }
     }
+}
+
+/// Lets a call go on, or fail.
+fn respond(listener: &OwnedFd, id: u64, errno: Option<i32>) {
+    let answer = libc::seccomp_notif_resp {
+        id,
+        val: 0,
+        error: -errno.unwrap_or(0),
+        flags: if errno.is_some() { 0 } else { CONTINUE },
+    };
+    // SAFETY: the kernel reads one seccomp_notif_resp. A thread that is gone needs none.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
 }
 
 /// Puts the calling thread under a filter that asks about [`CALLS`].
