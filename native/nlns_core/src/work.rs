@@ -127,7 +127,8 @@ impl Worker<'_> {
             Ok(()) => Ok(()),
             Err(Refusal::Error(error)) => Err(error),
             // A helper that came from elsewhere leaves the requests to one that comes from home. If
-            // that is where this one came from, the next could do no better.
+            // that is where this one came from, the next could do no better, and they are answered
+            // before it ends.
             Err(Refusal::InDoubt) if was_home => Err(Error::DIED),
             Err(Refusal::InDoubt) => return Err(InDoubt),
         };
@@ -146,7 +147,10 @@ impl Worker<'_> {
                 None => break,
             }
         }
-        Ok(())
+        match reached {
+            Err(Error::DIED) => Err(InDoubt),
+            _ => Ok(()),
+        }
     }
 
     fn open(&mut self, request: Request, reached: Result<(), Error>) -> Result<(), InDoubt> {

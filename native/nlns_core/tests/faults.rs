@@ -12,7 +12,7 @@ use nlns_core::{Config, Error, Reply, Socket, Spec, Stage, State};
 
 use injected::Faults;
 use support::netns::{Directory, cookie, oracle};
-use support::{CONFIG, PATIENCE, Running, descriptors, eventually};
+use support::{CONFIG, PATIENCE, Running, descriptors, eventually, outside};
 
 /// Tests count the process's descriptors, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -152,4 +152,21 @@ fn a_mount_that_dies_under_an_idle_helper_holds_up_nobody() {
     assert_eq!(pool.open(&well, 0).map(cookie), oracle(&well, 0));
     drop(let_go);
     faults.heal();
+}
+
+#[test]
+fn a_helper_that_cannot_tell_where_it_arrived_ends() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    // Kernels that give a namespace no number (before 6.18) are not asked for it, and all is well.
+    faults.fail(libc::SYS_ioctl, libc::EIO);
+    let answer = pool.open(&path, 0);
+    assert!(matches!(answer, Ok(_) | Err(Error::DIED)), "{answer:?}");
+    faults.heal();
+    drop(answer);
+    eventually("nobody is outside unseen", || outside() == pool.pinned());
+    assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
 }

@@ -132,3 +132,13 @@ pub fn threads(prefix: &str) -> usize {
         .filter(|name| name.starts_with(prefix))
         .count()
 }
+
+/// Threads of this process outside its namespace.
+pub fn outside() -> usize {
+    let netns = |task: &Path| std::fs::read_link(task.join("ns/net"));
+    let home = netns(Path::new("/proc/self")).unwrap();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks
+        .filter(|task| netns(&task.as_ref().unwrap().path()).is_ok_and(|netns| netns != home))
+        .count()
+}
