@@ -201,10 +201,9 @@ impl Worker<'_> {
             }
             // It went home for a second look and got no further.
             Err(_) if !self.here.is(&before) => self.move_to(None),
-            // The path does not lead here any more, and nothing else may keep this namespace alive.
-            Err(Refusal::Error(_)) if is_here => {
-                self.leave().map_err(|InDoubt| Refusal::InDoubt)?;
-            }
+            // The path does not lead here, or not any more. Requests that fail keep no namespace alive:
+            // neither the one that was theirs, nor one that happens to be where they find a helper.
+            Err(Refusal::Error(_)) => self.leave().map_err(|InDoubt| Refusal::InDoubt)?,
             Err(_) => {}
         }
         entered

@@ -63,6 +63,23 @@ fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
 }
 
 #[test]
+fn requests_that_fail_elsewhere_hold_no_namespace() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(Config {
+        max_helpers: 1,
+        ..CONFIG
+    });
+    pool.open(&path, 0).unwrap();
+    let missing = names.0.join("missing");
+    eventually("left", || {
+        assert!(pool.open(&missing, 0).is_err());
+        pool.pinned() == 0
+    });
+}
+
+#[test]
 fn a_renamed_name_is_left_at_once() {
     let _alone = ALONE.lock();
     let names = Directory::new();
