@@ -36,10 +36,13 @@ pub(crate) struct Watcher {
     watched: Mutex<Watched>,
 }
 
+type Names = HashMap<Box<CStr>, Vec<Weak<Helper>>>;
+
 #[derive(Default)]
 struct Watched {
-    /// By inotify's watch descriptor: the names in that directory, and who sleeps behind each.
-    directories: HashMap<i32, HashMap<Box<CStr>, Weak<Helper>>>,
+    /// By inotify's watch descriptor: the names in that directory, and who sleeps behind each. They may
+    /// be several, because a directory has many paths.
+    directories: HashMap<i32, Names>,
     processes: HashMap<u64, (OwnedFd, Weak<Helper>)>,
     next_process: u64,
     /// Helpers between asking the kernel for a watch and noting it down. Until there are none, a
@@ -124,7 +127,8 @@ impl Watcher {
         watched.arriving -= 1;
         if let Ok(directory) = watching {
             let names = watched.directories.entry(directory).or_default();
-            names.insert(name.clone(), Arc::downgrade(helper));
+            let sleepers = names.entry(name.clone()).or_default();
+            sleepers.push(Arc::downgrade(helper));
         }
         self.sweep(&mut watched);
         Ok(Target::Name(watching?, name))
@@ -151,10 +155,12 @@ impl Watcher {
             }
             Target::Name(directory, name) => {
                 if let Some(names) = watched.directories.get_mut(directory)
-                    // Another helper may have come to sleep there since.
-                    && names.get(name).is_some_and(|helper| helper.ptr_eq(&watch.helper))
+                    && let Some(sleepers) = names.get_mut(name)
                 {
-                    names.remove(name);
+                    sleepers.retain(|helper| !helper.ptr_eq(&watch.helper));
+                    if sleepers.is_empty() {
+                        names.remove(name);
+                    }
                     if names.is_empty() {
                         self.sweep(&mut watched);
                     }
@@ -209,12 +215,13 @@ impl Watched {
             .and_then(|(_, helper)| helper.upgrade())
     }
 
-    /// Whom an event concerns: the helper behind the name; without one, all in the directory; and
+    /// Whom an event concerns: the helpers behind the name; without one, all in the directory; and
     /// when events were lost, all.
     fn named(&mut self, event: &inotify::Event<'_>) -> Vec<Arc<Helper>> {
-        let in_directory = |names: &HashMap<Box<CStr>, Weak<Helper>>| {
-            names.values().filter_map(Weak::upgrade).collect::<Vec<_>>()
+        let living = |helpers: &Vec<Weak<Helper>>| -> Vec<_> {
+            helpers.iter().filter_map(Weak::upgrade).collect()
         };
+        let in_directory = |names: &Names| names.values().flat_map(living).collect::<Vec<_>>();
         if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
             return self.directories.values().flat_map(in_directory).collect();
         }
@@ -226,11 +233,7 @@ impl Watched {
             return Vec::new();
         };
         match event.file_name() {
-            Some(name) => names
-                .get(name)
-                .and_then(Weak::upgrade)
-                .into_iter()
-                .collect(),
+            Some(name) => names.get(name).map(living).unwrap_or_default(),
             None => in_directory(names),
         }
     }

@@ -63,6 +63,25 @@ fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
 }
 
 #[test]
+fn a_deleted_name_is_left_by_all_who_came_by_another_path_to_it() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    let spellings = [path.clone(), names.0.join(".//a")];
+    eventually("two in it", || {
+        for path in &spellings {
+            pool.open(path, 0).unwrap();
+            // One that sleeps does not serve the other path.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        pool.pinned() == 2
+    });
+    remove(&path);
+    eventually("left", || pool.pinned() == 0);
+}
+
+#[test]
 fn requests_that_fail_elsewhere_hold_no_namespace() {
     let _alone = ALONE.lock();
     let names = Directory::new();
