@@ -1,11 +1,12 @@
 //! Tells sleeping helpers when the name of their namespace goes, or the process behind it.
 //!
 //! A helper that sleeps in a namespace keeps it alive, so before it falls asleep it has its path
-//! watched: for `/proc/PID/ns/net` a pidfd, which polls readable when the process ends (pidfd_open(2),
-//! Linux 5.3); for any other path an inotify(7) watch on its directory, because the namespace file
-//! itself reports nothing when it is unmounted and unlinked. An event proves nothing: the helper is
-//! asked to look, and what it finds decides. What neither can see (an unmount without an unlink, a
-//! process that changes its namespace, a directory that allows no watch) is left when `linger` is over.
+//! watched: for what is below `/proc/PID` a pidfd, which polls readable when the process ends
+//! (pidfd_open(2), Linux 5.3); for any other path, and each that it links to, an inotify(7) watch on its
+//! directory, because the namespace file itself reports nothing when it is unmounted and unlinked. An
+//! event proves nothing: the helper is asked to look, and what it finds decides. What neither can see (an
+//! unmount without an unlink, a process that changes its namespace, directories further up that are moved
+//! or links, a directory that allows no watch) is left when `linger` is over.
 //!
 //! Looking up the directory is the helper's part, so a mount that does not answer never blocks the
 //! watcher; all the watcher thread does is wait in epoll(7) and wake helpers.
@@ -19,6 +20,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::readlink;
 use rustix::io::{Errno, Result};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -27,6 +29,9 @@ use crate::helper::Helper;
 const STOP: u64 = 0;
 const INOTIFY: u64 = 1;
 const FIRST_PROCESS: u64 = 2;
+
+/// The kernel follows no more links in one path (path_resolution(7)).
+const MOST_LINKS: usize = 40;
 
 /// Descriptors and what they are watched for.
 pub(crate) struct Watcher {
@@ -54,7 +59,7 @@ struct Watched {
 pub(crate) struct Watch {
     watcher: Arc<Watcher>,
     helper: Weak<Helper>,
-    target: Target,
+    targets: Vec<Target>,
 }
 
 enum Target {
@@ -85,15 +90,27 @@ impl Watcher {
     /// Watches `path` for `helper`.
     /// NB: what happened to the path before this returned is not reported; look again after it.
     pub(crate) fn watch(self: &Arc<Self>, path: &CStr, helper: &Arc<Helper>) -> Result<Watch> {
-        let target = match process_of(path) {
-            Some(pid) => self.watch_process(pid, helper),
-            None => self.watch_name(path, helper),
-        }?;
-        Ok(Watch {
+        let mut watch = Watch {
             watcher: self.clone(),
             helper: Arc::downgrade(helper),
-            target,
-        })
+            targets: Vec::new(),
+        };
+        let mut path = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            let process = process_of(&path);
+            if let Some((pid, _)) = process {
+                watch.targets.push(self.watch_process(pid, helper)?);
+            }
+            if !matches!(process, Some((_, "ns/net"))) {
+                watch.targets.push(self.watch_name(&path, helper)?);
+                if let Some(target) = target_of(&path) {
+                    path = target;
+                    continue;
+                }
+            }
+            break;
+        }
+        Ok(watch)
     }
 
     fn watch_process(&self, pid: Pid, helper: &Arc<Helper>) -> Result<Target> {
@@ -149,24 +166,22 @@ impl Watcher {
 
     fn unwatch(&self, watch: &Watch) {
         let mut watched = self.watched.lock();
-        match &watch.target {
-            Target::Process(tag) => {
-                watched.processes.remove(tag);
-            }
-            Target::Name(directory, name) => {
-                if let Some(names) = watched.directories.get_mut(directory)
-                    && let Some(sleepers) = names.get_mut(name)
-                {
-                    sleepers.retain(|helper| !helper.ptr_eq(&watch.helper));
-                    if sleepers.is_empty() {
-                        names.remove(name);
-                    }
-                    if names.is_empty() {
-                        self.sweep(&mut watched);
+        for target in &watch.targets {
+            match target {
+                Target::Process(tag) => drop(watched.processes.remove(tag)),
+                Target::Name(directory, name) => {
+                    if let Some(names) = watched.directories.get_mut(directory)
+                        && let Some(sleepers) = names.get_mut(name)
+                    {
+                        sleepers.retain(|helper| !helper.ptr_eq(&watch.helper));
+                        if sleepers.is_empty() {
+                            names.remove(name);
+                        }
                     }
                 }
             }
         }
+        self.sweep(&mut watched);
     }
 
     /// The watcher thread: calls `look` with every helper that should, until it is told to stop.
@@ -245,14 +260,22 @@ impl Drop for Watch {
     }
 }
 
-/// PID, if the path is `/proc/PID/ns/net`.
-fn process_of(path: &CStr) -> Option<Pid> {
+/// PID and what follows, if the path begins with `/proc/PID/`.
+fn process_of(path: &CStr) -> Option<(Pid, &str)> {
     let path = path.to_str().ok()?;
-    let pid = path.strip_prefix("/proc/")?.strip_suffix("/ns/net")?;
-    pid.parse()
-        .ok()
-        .filter(|&pid| pid > 0)
-        .and_then(Pid::from_raw)
+    let (pid, rest) = path.strip_prefix("/proc/")?.split_once('/')?;
+    let pid = pid.parse().ok().filter(|&pid| pid > 0)?;
+    Some((Pid::from_raw(pid)?, rest))
+}
+
+/// Where `path` links to, if it is a symbolic link (what links in `/proc` say may be no path: readlink(2)).
+fn target_of(path: &CStr) -> Option<CString> {
+    let target = readlink(path, Vec::new()).ok()?;
+    if target.to_bytes().starts_with(b"/") {
+        return Some(target);
+    }
+    let (directory, _) = split(path)?;
+    CString::new([directory.to_bytes(), b"/", target.to_bytes()].concat()).ok()
 }
 
 /// Directory and name; `None` for a path that ends with a slash.
@@ -289,13 +312,12 @@ mod tests {
 
     #[test]
     fn only_a_process_path_names_a_process() {
-        assert_eq!(
-            process_of(c"/proc/17/ns/net").map(|pid| pid.as_raw_nonzero().get()),
-            Some(17)
-        );
-        assert_eq!(process_of(c"/proc/self/ns/net"), None);
-        assert_eq!(process_of(c"/proc/0/ns/net"), None);
-        assert_eq!(process_of(c"/proc/-1/ns/net"), None);
-        assert_eq!(process_of(c"/host/proc/17/ns/net"), None);
+        let process = |path| process_of(path).map(|(pid, rest)| (pid.as_raw_nonzero().get(), rest));
+        assert_eq!(process(c"/proc/17/ns/net"), Some((17, "ns/net")));
+        assert_eq!(process(c"/proc/17/root/a"), Some((17, "root/a")));
+        assert_eq!(process(c"/proc/self/ns/net"), None);
+        assert_eq!(process(c"/proc/0/ns/net"), None);
+        assert_eq!(process(c"/proc/-1/ns/net"), None);
+        assert_eq!(process(c"/host/proc/17/ns/net"), None);
     }
 }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -48,18 +50,61 @@ fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
     remove(&path);
     eventually("left the deleted", || pool.pinned() == 0);
 
-    let mut child = in_fresh_thread(|| {
-        unshare_net();
-        std::process::Command::new("sleep")
-            .arg("1000")
-            .spawn()
-            .unwrap()
-    });
-    let path = std::path::PathBuf::from(format!("/proc/{}/ns/net", child.id()));
+    let mut child = process();
+    let path = PathBuf::from(format!("/proc/{}/ns/net", child.id()));
     pool.open(&path, 0).unwrap();
+    end(&mut child);
+    eventually("left the dead", || pool.pinned() == 0);
+}
+
+/// A process in a namespace of its own.
+fn process() -> Child {
+    in_fresh_thread(|| {
+        unshare_net();
+        Command::new("sleep").arg("1000").spawn().unwrap()
+    })
+}
+
+fn end(child: &mut Child) {
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn what_a_link_leads_to_is_left_at_once_too() {
+    let _alone = ALONE.lock();
+    let (names, links) = (Directory::new(), Directory::new());
+    let pool = Running::start(FOREVER);
+    let link = |name: &str, target: &Path| {
+        let link = links.0.join(name);
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        pool.open(&link, 0).unwrap();
+        // One that has not settled yet sees for itself.
+        std::thread::sleep(Duration::from_millis(20));
+        assert_ne!(pool.pinned(), 0);
+    };
+    let path = names.make("a");
+    link("a", &path);
+    link("link", Path::new("a"));
+    remove(&path);
+    eventually("left the deleted", || pool.pinned() == 0);
+
+    // As `ip netns` is shown a container, and a file as the container sees it.
+    let mut child = process();
+    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    link("process", &proc.join("ns/net"));
+    end(&mut child);
     eventually("left the dead", || pool.pinned() == 0);
+
+    let mut child = process();
+    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    let path = names.make("b");
+    link(
+        "seen",
+        &proc.join("root").join(path.strip_prefix("/").unwrap()),
+    );
+    end(&mut child);
+    eventually("left what nobody sees", || pool.pinned() == 0);
 }
 
 #[test]
