@@ -261,7 +261,7 @@ impl Worker<'_> {
         if let Some(path) = self.me.path()
             && (linger == Some(Duration::ZERO)
                 || self.pool.crew.has_sleeper_in(&path)
-                || !self.looking(|worker| worker.is_watched(&path)))
+                || !(self.is_settled() || self.looking(|worker| worker.settles_at(&path))))
         {
             self.leave()?;
         }
@@ -295,10 +295,7 @@ impl Worker<'_> {
     }
 
     /// Has `path` watched, where that can be done; `false` if it has gone before it was.
-    fn is_watched(&self, path: &Arc<Path>) -> bool {
-        if self.is_settled() {
-            return true;
-        }
+    fn settles_at(&self, path: &Arc<Path>) -> bool {
         let watcher = self.pool.watcher.get();
         // What cannot be watched may have gone already, a process for example.
         if let Some(Ok(watch)) = watcher.map(|watcher| watcher.watch(path.name(), self.me)) {
