@@ -5,7 +5,7 @@ defmodule Nlns do
              |> String.split("<!-- moduledoc -->")
              |> Enum.fetch!(1)
 
-  alias Nlns.{Native, Request, Spec, Telemetry}
+  alias Nlns.{Arguments, Native, Request, Spec, Telemetry}
 
   # linux/socket.h; both are part of the kernel's ABI.
   @af_netlink 16
@@ -13,10 +13,6 @@ defmodule Nlns do
 
   @eio 5
   @etimedout 110
-
-  # Numbers that C passes as int, and the longest that `receive` waits.
-  @max_int 2_147_483_647
-  @max_uint 4_294_967_295
 
   @typedoc """
   The step that failed: `open(2)` of the path, `setns(2)` into the namespace, `socket(2)` inside it;
@@ -26,11 +22,6 @@ defmodule Nlns do
 
   @typedoc "A failed step and its `errno(3)`; `format_error/1` says what to do about it."
   @type reason :: {stage, integer()}
-
-  defguardp is_timeout(timeout)
-            when timeout == :infinity or (is_integer(timeout) and timeout in 0..@max_uint)
-
-  defguardp is_int(n) when is_integer(n) and n in 0..@max_int
 
   @typedoc """
   Which namespace: a path, the one of a process (`/proc/PID/ns/net`) or the one that `ip netns` gave a
@@ -68,17 +59,12 @@ defmodule Nlns do
   """
   @spec open_in_netns(binary(), non_neg_integer(), timeout()) ::
           {:ok, non_neg_integer()} | {:error, reason()}
-  def open_in_netns(path, protocol, timeout \\ 5_000)
+  def open_in_netns(path, protocol, timeout \\ 5_000) do
+    Arguments.open!(path, protocol)
+    Arguments.timeout!(timeout)
 
-  def open_in_netns(path, protocol, timeout)
-      when is_binary(path) and is_int(protocol) and is_timeout(timeout) do
     with {:ok, resource} <- open_now(path, @af_netlink, @sock_raw, protocol, timeout),
          do: take(resource)
-  end
-
-  def open_in_netns(path, protocol, timeout) do
-    check_open!(path, protocol)
-    check_timeout!(timeout)
   end
 
   @doc """
@@ -93,11 +79,10 @@ defmodule Nlns do
   message too. Receive it yourself (`c:GenServer.handle_info/2`), or `await/2` it, or `cancel/1` it.
   """
   @spec open_in_netns_async(binary(), non_neg_integer()) :: Request.t()
-  def open_in_netns_async(path, protocol) when is_binary(path) and is_int(protocol) do
+  def open_in_netns_async(path, protocol) do
+    Arguments.open!(path, protocol)
     request(path, @af_netlink, @sock_raw, protocol)
   end
-
-  def open_in_netns_async(path, protocol), do: check_open!(path, protocol)
 
   @doc """
   Opens a socket of any family, type and protocol in a namespace, close-on-exec; otherwise like
@@ -155,21 +140,17 @@ defmodule Nlns do
   A request can be awaited once, and only by the process that made it.
   """
   @spec await(Request.t(), timeout()) :: {:ok, non_neg_integer()} | {:error, reason()}
-  def await(request, timeout \\ 5_000)
+  def await(request, timeout \\ 5_000) do
+    Arguments.request!(request)
+    Arguments.timeout!(timeout)
+    %Request{ref: ref, resource: resource} = request
 
-  def await(%Request{ref: ref, owner: owner, resource: resource}, timeout)
-      when owner == self() and is_timeout(timeout) do
     receive do
       {:nlns, ^ref, {:ok, _handle}} -> take(resource)
       {:nlns, ^ref, {:error, reason}} -> {:error, reason}
     after
       timeout -> give_up(ref, resource)
     end
-  end
-
-  def await(request, timeout) do
-    check_request!(request)
-    check_timeout!(timeout)
   end
 
   @doc """
@@ -179,11 +160,10 @@ defmodule Nlns do
   before is spent. Only the process that made the request can cancel it.
   """
   @spec cancel(Request.t()) :: :ok
-  def cancel(%Request{ref: ref, owner: owner, resource: resource}) when owner == self() do
-    cancel(ref, resource)
+  def cancel(request) do
+    Arguments.request!(request)
+    cancel(request.ref, request.resource)
   end
-
-  def cancel(request), do: check_request!(request)
 
   @doc """
   Binds a netlink socket: bind(2) with `nl_pid` 0, so that the kernel chooses a port, and the multicast
@@ -193,14 +173,10 @@ defmodule Nlns do
   errno of bind(2) otherwise: 9 (`EBADF`) for a closed one, 88 (`ENOTSOCK`) for a file.
   """
   @spec bind_netlink(non_neg_integer(), non_neg_integer()) :: :ok | {:error, integer()}
-  def bind_netlink(fd, groups)
-      when is_int(fd) and is_integer(groups) and groups in 0..@max_uint do
-    Native.bind_netlink(fd, groups)
-  end
-
   def bind_netlink(fd, groups) do
-    check_fd!(fd)
-    raise ArgumentError, "expected groups from 0 to 0xFFFFFFFF, got: #{inspect(groups)}"
+    Arguments.fd!(fd)
+    Arguments.groups!(groups)
+    Native.bind_netlink(fd, groups)
   end
 
   @doc """
@@ -211,8 +187,10 @@ defmodule Nlns do
   number belongs to nobody: the next descriptor of the process may get it.
   """
   @spec close_fd(non_neg_integer()) :: :ok
-  def close_fd(fd) when is_int(fd), do: Native.close_fd(fd)
-  def close_fd(fd), do: check_fd!(fd)
+  def close_fd(fd) do
+    Arguments.fd!(fd)
+    Native.close_fd(fd)
+  end
 
   @doc """
   Makes every helper leave the namespace that `path` led it to, after serving the requests that wait
@@ -222,9 +200,9 @@ defmodule Nlns do
   to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`.
   """
   @spec release(binary(), timeout()) :: :ok | {:error, reason()}
-  def release(path, timeout \\ 5_000)
-
-  def release(path, timeout) when is_binary(path) and is_timeout(timeout) do
+  def release(path, timeout \\ 5_000) do
+    Arguments.path!(path)
+    Arguments.timeout!(timeout)
     ref = make_ref()
 
     with {:pending, resource} <- Native.release(path, ref) do
@@ -234,11 +212,6 @@ defmodule Nlns do
         timeout -> give_up(ref, resource)
       end
     end
-  end
-
-  def release(path, timeout) do
-    check_path!(path)
-    check_timeout!(timeout)
   end
 
   @doc """
@@ -270,7 +243,9 @@ defmodule Nlns do
   @spec format_error(reason()) :: String.t()
   defdelegate format_error(reason), to: Nlns.Error, as: :format
 
-  defp open_any(netns, domain, type, protocol, timeout) when is_timeout(timeout) do
+  defp open_any(netns, domain, type, protocol, timeout) do
+    Arguments.timeout!(timeout)
+
     open_now(
       Spec.netns!(netns),
       Spec.domain!(domain),
@@ -279,8 +254,6 @@ defmodule Nlns do
       timeout
     )
   end
-
-  defp open_any(_netns, _domain, _type, _protocol, timeout), do: check_timeout!(timeout)
 
   defp open_now(place, domain, type, protocol, timeout) do
     case Telemetry.start(place, domain, type, protocol) do
@@ -359,41 +332,5 @@ defmodule Nlns do
     after
       0 -> :ok
     end
-  end
-
-  defp check_open!(path, protocol) do
-    check_path!(path)
-
-    unless is_int(protocol) do
-      raise ArgumentError, "expected a protocol from 0 to #{@max_int}, got: #{inspect(protocol)}"
-    end
-  end
-
-  defp check_path!(path) when is_binary(path), do: :ok
-
-  defp check_path!(path) do
-    raise ArgumentError, "expected a path as a binary, got: #{inspect(path)}"
-  end
-
-  defp check_fd!(fd) when is_int(fd), do: :ok
-
-  defp check_fd!(fd) do
-    raise ArgumentError, "expected a descriptor from 0 to #{@max_int}, got: #{inspect(fd)}"
-  end
-
-  defp check_timeout!(timeout) do
-    raise ArgumentError,
-          "expected a timeout of 0 to #{@max_uint} ms or :infinity, got: #{inspect(timeout)}"
-  end
-
-  defp check_request!(%Request{owner: owner}) when owner == self(), do: :ok
-
-  defp check_request!(%Request{owner: owner}) do
-    raise ArgumentError,
-          "expected a request of the calling process, got one that #{inspect(owner)} made"
-  end
-
-  defp check_request!(request) do
-    raise ArgumentError, "expected a %Nlns.Request{}, got: #{inspect(request)}"
   end
 end

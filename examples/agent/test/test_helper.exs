@@ -11,7 +11,8 @@ end
 
 missing = Enum.reject(~w(ip mount unshare promtool chromium), &System.find_executable/1)
 
-setup = "in the project's root, `scripts/setup checks` installs them; `make check-agent` runs the tests with them"
+setup =
+  "in the project's root, `scripts/setup checks` installs them; `make check-agent` runs the tests with them"
 
 # What cannot be tested is a failure unless that is asked for: `mix test --exclude promtool`.
 if missing != [] do
