@@ -99,4 +99,25 @@ defmodule Nlns.FaultsTest do
     for {mount, _} <- mounts, do: BlockedMount.stop(mount)
     finish(vm)
   end
+
+  test "a dead mount keeps its helper in no namespace of others", %{paths: [path | _]} do
+    {mount, blocked} = BlockedMount.start()
+
+    vm =
+      start_vm [path: path, blocked: blocked], config: [linger: :infinity] do
+        # Called while it still naps where it has just served.
+        assert open(path) == :ok
+        spawn(fn -> open(blocked) end)
+        assert poll(fn -> Nlns.info().stuck == 1 end)
+        assert Nlns.release(path) == :ok
+        assert netns_of(helpers()) == [netns_of("/proc/self/ns/net")]
+        IO.puts("stuck")
+        assert poll(fn -> Nlns.info().stuck == 0 end)
+        assert_all_in_order()
+      end
+
+    vm = await_line(vm, "stuck")
+    BlockedMount.stop(mount)
+    finish(vm)
+  end
 end

@@ -3,12 +3,13 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat, stat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, stat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, Stage};
+use crate::process::process_of;
 use crate::socket::Socket;
 use crate::sys;
 
@@ -165,15 +166,21 @@ impl Host {
         Ok(self.netns)
     }
 
-    /// Takes the calling thread from `here` into the namespace that `path` names. If that fails
-    /// with an [`Error`] the thread is in the VM's namespace or still in `here`; see `here` after.
-    pub fn enter(&self, path: &CStr, here: &mut Netns) -> Result<(), Refusal> {
-        let (mut fd, mut identity) = look_up(path)?;
+    /// Takes the calling thread from `here` into the namespace that `path` names, and was
+    /// [`at_hand`], or else is looked up. If that fails with an [`Error`] the thread is in the VM's
+    /// namespace or still in `here`; see `here` after.
+    pub fn enter(
+        &self,
+        path: &CStr,
+        at_hand: Option<Found>,
+        here: &mut Netns,
+    ) -> Result<(), Refusal> {
+        let Found(mut fd, mut identity) = at_hand.map_or_else(|| look_up(path), Ok)?;
         if identity.is_same_namespace(&here.identity) && !self.is_home(here) {
             // Another name of the namespace this thread is in, or a name that means "where you
             // are", like /proc/thread-self/ns/net: only a look from the VM's own can tell.
             *here = self.return_to().map_err(|InDoubt| Refusal::InDoubt)?;
-            (fd, identity) = look_up(path)?;
+            Found(fd, identity) = look_up(path)?;
         }
         setns(fd.as_fd()).map_err(Refusal::at(Stage::Setns))?;
         let cookie = self
@@ -220,15 +227,38 @@ impl Netns {
 }
 
 /// NB: never without `O_NONBLOCK`, or a FIFO in the path's place holds the helper for ever.
+const FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
 fn open(path: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    openat(CWD, path, flags, Mode::empty())
+    openat(CWD, path, FLAGS, Mode::empty())
 }
 
-fn look_up(path: &CStr) -> Result<(OwnedFd, Identity), Refusal> {
-    let fd = open(path).map_err(Refusal::at(Stage::Open))?;
-    let identity = Identity::of_fd(fd.as_fd()).map_err(Refusal::at(Stage::Open))?;
-    Ok((fd, identity))
+/// What a path led to.
+pub struct Found(OwnedFd, Identity);
+
+impl Found {
+    fn new(fd: OwnedFd) -> Result<Self, Errno> {
+        let identity = Identity::of_fd(fd.as_fd())?;
+        Ok(Self(fd, identity))
+    }
+}
+
+fn look_up(path: &CStr) -> Result<Found, Refusal> {
+    let found = open(path).and_then(Found::new);
+    found.map_err(Refusal::at(Stage::Open))
+}
+
+/// What `path` names, if the kernel can tell without asking a file system that may not answer:
+/// `RESOLVE_CACHED` of openat2(2) (Linux 5.12). `/proc/PID/ns/net` is never cached, but it answers.
+pub fn at_hand(path: &CStr) -> Option<Found> {
+    let fd = match process_of(path) {
+        Some((_, "ns/net")) => open(path),
+        _ => openat2(CWD, path, FLAGS, Mode::empty(), ResolveFlags::CACHED),
+    };
+    fd.and_then(Found::new).ok()
 }
 
 fn setns(fd: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -1,5 +1,6 @@
 //! A process, not the number that it shares with those before and after it.
 
+use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -40,6 +41,14 @@ impl Process {
 
 const ENDED: Error = Error::new(Stage::Open, Errno::NOENT);
 
+/// PID and what follows, if the path begins with `/proc/PID/`.
+pub(crate) fn process_of(path: &CStr) -> Option<(Pid, &str)> {
+    let path = path.to_str().ok()?;
+    let (pid, rest) = path.strip_prefix("/proc/")?.split_once('/')?;
+    let pid = pid.parse().ok().filter(|&pid| pid > 0)?;
+    Some((Pid::from_raw(pid)?, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +64,16 @@ mod tests {
         assert_eq!(process.is_alive(), Err(ENDED));
         assert_eq!(Process::find(child.id() as i32).err(), Some(ENDED));
         assert!(Process::find(0).is_err() && Process::find(-1).is_err());
+    }
+
+    #[test]
+    fn only_a_process_path_names_a_process() {
+        let process = |path| process_of(path).map(|(pid, rest)| (pid.as_raw_nonzero().get(), rest));
+        assert_eq!(process(c"/proc/17/ns/net"), Some((17, "ns/net")));
+        assert_eq!(process(c"/proc/17/root/a"), Some((17, "root/a")));
+        assert_eq!(process(c"/proc/self/ns/net"), None);
+        assert_eq!(process(c"/proc/0/ns/net"), None);
+        assert_eq!(process(c"/proc/-1/ns/net"), None);
+        assert_eq!(process(c"/host/proc/17/ns/net"), None);
     }
 }

@@ -25,6 +25,7 @@ use rustix::io::{Errno, Result};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::helper::Helper;
+use crate::process::process_of;
 
 const STOP: u64 = 0;
 const INOTIFY: u64 = 1;
@@ -260,14 +261,6 @@ impl Drop for Watch {
     }
 }
 
-/// PID and what follows, if the path begins with `/proc/PID/`.
-fn process_of(path: &CStr) -> Option<(Pid, &str)> {
-    let path = path.to_str().ok()?;
-    let (pid, rest) = path.strip_prefix("/proc/")?.split_once('/')?;
-    let pid = pid.parse().ok().filter(|&pid| pid > 0)?;
-    Some((Pid::from_raw(pid)?, rest))
-}
-
 /// Where `path` links to, if it is a symbolic link (what links in `/proc` say may be no path: readlink(2)).
 fn target_of(path: &CStr) -> Option<CString> {
     let target = readlink(path, Vec::new()).ok()?;
@@ -308,16 +301,5 @@ mod tests {
         assert_eq!(parts(c"a"), of(".", "a"));
         assert_eq!(parts(c"/a/"), None);
         assert_eq!(parts(c""), None);
-    }
-
-    #[test]
-    fn only_a_process_path_names_a_process() {
-        let process = |path| process_of(path).map(|(pid, rest)| (pid.as_raw_nonzero().get(), rest));
-        assert_eq!(process(c"/proc/17/ns/net"), Some((17, "ns/net")));
-        assert_eq!(process(c"/proc/17/root/a"), Some((17, "root/a")));
-        assert_eq!(process(c"/proc/self/ns/net"), None);
-        assert_eq!(process(c"/proc/0/ns/net"), None);
-        assert_eq!(process(c"/proc/-1/ns/net"), None);
-        assert_eq!(process(c"/host/proc/17/ns/net"), None);
     }
 }

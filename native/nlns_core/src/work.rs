@@ -11,7 +11,7 @@ use crate::crew::Bed;
 use crate::error::Error;
 use crate::helper::{Helper, Place};
 use crate::keeper::{Order, TICK};
-use crate::netns::{Host, InDoubt, Netns, Refusal};
+use crate::netns::{self, Host, InDoubt, Netns, Refusal};
 use crate::path::{Job, Path, Reply, Request};
 use crate::pool::Pool;
 use crate::socket::Socket;
@@ -192,8 +192,17 @@ impl Worker<'_> {
         if is_here && self.here.is_named_by(path.name()) {
             return Ok(());
         }
+        let mut at_hand = None;
+        if !self.host.is_home(&self.here) {
+            at_hand = netns::at_hand(path.name());
+            if at_hand.is_none() {
+                // Looking it up may take for ever, which must not hold the namespace of others. Where
+                // there is no way back, it does.
+                let _ = self.leave();
+            }
+        }
         let before = self.here;
-        let entered = self.host.enter(path.name(), &mut self.here);
+        let entered = self.host.enter(path.name(), at_hand, &mut self.here);
         match &entered {
             Ok(()) => {
                 self.pool.counters.entered.fetch_add(1, Ordering::Relaxed);

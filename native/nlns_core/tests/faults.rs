@@ -11,7 +11,7 @@ use crossbeam_channel::bounded;
 use nlns_core::{Config, Error, Reply, Socket, Spec, Stage, State};
 
 use injected::Faults;
-use support::netns::{Directory, cookie, oracle};
+use support::netns::{Directory, cookie, oracle, remove};
 use support::{CONFIG, PATIENCE, Running, descriptors, eventually, outside};
 
 /// Tests count the process's descriptors, so they run one at a time.
@@ -169,4 +169,27 @@ fn a_helper_that_cannot_tell_where_it_arrived_ends() {
     drop(answer);
     eventually("nobody is outside unseen", || outside() == pool.pinned());
     assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
+}
+
+#[test]
+fn a_path_that_does_not_answer_holds_no_other_namespace() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (path, dead) = (names.make("a"), names.make("b"));
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    pool.open(&path, 0).unwrap();
+    faults.fail(libc::SYS_openat2, libc::EAGAIN);
+    let let_go = faults.hold(libc::SYS_openat);
+    // The helper that is in the one namespace is called for the other.
+    let waits = pool.ask(&dead, 0).unwrap();
+    eventually("it is stuck", || {
+        let helpers = pool.0.info().helpers;
+        helpers.iter().any(|h| h.state == State::Stuck)
+    });
+    remove(&path);
+    eventually("nobody is in it", || outside() == 0);
+    faults.heal();
+    drop(let_go);
+    assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok());
 }

@@ -12,8 +12,9 @@ use nlns_core::{Config, Pool};
 use parking_lot::Mutex;
 
 /// What may be made to fail.
-const CALLS: [i64; 8] = [
+const CALLS: [i64; 9] = [
     libc::SYS_openat,
+    libc::SYS_openat2,
     libc::SYS_ioctl,
     libc::SYS_setns,
     libc::SYS_socket,
