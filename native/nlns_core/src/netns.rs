@@ -94,7 +94,12 @@ impl Spec {
             SocketFlags::CLOEXEC,
             std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw),
         )?;
-        Ok(Socket::new(fd, self.domain == libc::AF_NETLINK as u16))
+        Ok(Socket::new(fd, self.closes_fast()))
+    }
+
+    /// See [`crate::socket`].
+    fn closes_fast(self) -> bool {
+        self.domain == libc::AF_NETLINK as u16 && self.protocol != libc::NETLINK_NETFILTER as u32
     }
 }
 

@@ -1,8 +1,9 @@
 //! An open socket and how it is closed: never where that would keep a scheduler waiting.
 //!
-//! Closing a netlink socket takes some 3 µs. Other families take their time: `AF_PACKET` waits 12 to
-//! 16 ms for RCU, and TCP with `SO_LINGER` for as long as that says. Those are given to the closer, a
-//! thread that does nothing else.
+//! Closing a netlink socket takes some 3 µs. Others take their time: `AF_PACKET` waits 12 to 16 ms for
+//! RCU, TCP with `SO_LINGER` for as long as that says, and `NETLINK_NETFILTER` for whoever changes
+//! nftables in its namespace, and for RCU if it owns a table. Those are given to the closer, a thread
+//! that does nothing else.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};

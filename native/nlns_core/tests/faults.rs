@@ -193,3 +193,20 @@ fn a_path_that_does_not_answer_holds_no_other_namespace() {
     drop(let_go);
     assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok());
 }
+
+#[test]
+fn a_socket_that_may_wait_to_be_closed_keeps_nobody_waiting() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    let netfilter = pool.open(&path, libc::NETLINK_NETFILTER as u32);
+    // Whose turn it is to close is seen by who is held up.
+    let let_go = faults.hold(libc::SYS_close);
+    drop(netfilter.unwrap());
+    eventually("it is being closed", || pool.0.info().closing == 1);
+    drop(let_go);
+    faults.heal();
+    eventually("it is closed", || pool.0.info().closing == 0);
+}

@@ -12,7 +12,8 @@ use nlns_core::{Config, Pool};
 use parking_lot::Mutex;
 
 /// What may be made to fail.
-const CALLS: [i64; 9] = [
+const CALLS: [i64; 10] = [
+    libc::SYS_close,
     libc::SYS_openat,
     libc::SYS_openat2,
     libc::SYS_ioctl,
