@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use crate::helper::Helper;
 use crate::path::Path;
+use crate::release::Departure;
 use crate::work::NAP;
 
 /// The most that one helper thread in `CPUS_PER_AWAKE` processors is kept awake by requests alone.
@@ -149,6 +150,15 @@ impl Crew {
     pub(crate) fn rouse(&self, helper: &Arc<Helper>) {
         if self.get_up(helper) {
             helper.wake(self.epoch.elapsed());
+        }
+    }
+
+    /// Asks every helper to leave that is where `path` led it; they share `departure`.
+    pub(crate) fn send_away(&self, path: &Arc<Path>, departure: &Departure) {
+        for helper in self.helpers() {
+            if helper.ask_to_leave(path, departure.clone()) {
+                self.rouse(&helper);
+            }
         }
     }
 

@@ -255,11 +255,22 @@ impl Keeper {
                 return;
             };
             // Whoever asks again on being refused may meet a helper that is back.
-            refuse(&path, path.queued(), error);
+            self.refuse(&path, path.queued(), error);
             if path.unschedule() {
                 self.pool.registry.forget_if_unused(&path);
             } else {
                 self.pool.make_ready(path);
+            }
+        }
+    }
+
+    /// Answers up to `most` requests of a path with `error`. Who is stuck inside has not left it yet.
+    fn refuse(&self, path: &Arc<Path>, most: usize, error: Error) {
+        for job in std::iter::from_fn(|| path.pop()).take(most) {
+            match job {
+                Job::Open(request) if request.reply.is_wanted() => request.reply.answer(Err(error)),
+                Job::Open(..) => {}
+                Job::Release(departure) => self.pool.crew.send_away(path, &departure),
             }
         }
     }
@@ -282,7 +293,7 @@ impl Keeper {
             }
         }
         for path in paths {
-            refuse(&path, usize::MAX, Error::STOPPED);
+            self.refuse(&path, usize::MAX, Error::STOPPED);
         }
         self.threads.len()
     }
@@ -293,16 +304,6 @@ impl Keeper {
         }
         if let Some(helper) = self.pool.crew.gone(Some(id)) {
             drop(helper.set_place(None));
-        }
-    }
-}
-
-/// Answers up to `most` requests of a path with `error`.
-fn refuse(path: &Path, most: usize, error: Error) {
-    for job in std::iter::from_fn(|| path.pop()).take(most) {
-        match job {
-            Job::Open(request) if request.reply.is_wanted() => request.reply.answer(Err(error)),
-            Job::Open(..) | Job::Release(_) => {}
         }
     }
 }

@@ -136,11 +136,7 @@ impl Worker<'_> {
             match path.pop() {
                 Some(Job::Open(request)) => self.open(request, reached)?,
                 Some(Job::Release(departure)) => {
-                    for helper in self.pool.crew.helpers() {
-                        if helper.ask_to_leave(path, departure.clone()) {
-                            self.pool.crew.rouse(&helper);
-                        }
-                    }
+                    self.pool.crew.send_away(path, &departure);
                     // This one's own turn to leave comes before its next batch.
                     break;
                 }

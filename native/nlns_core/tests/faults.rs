@@ -210,3 +210,35 @@ fn a_socket_that_may_wait_to_be_closed_keeps_nobody_waiting() {
     faults.heal();
     eventually("it is closed", || pool.0.info().closing == 0);
 }
+
+#[test]
+fn released_is_not_said_while_a_stuck_helper_is_inside() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (path, other) = (names.make("a"), names.make("b"));
+    let faults = Faults::default();
+    let max_helpers = 1;
+    let pool = start(
+        &faults,
+        Config {
+            max_helpers,
+            ..FOREVER
+        },
+    );
+    let let_go = faults.hold(libc::SYS_inotify_add_watch);
+    pool.open(&path, 0).unwrap();
+    eventually("it is stuck", || {
+        let helpers = pool.0.info().helpers;
+        helpers.iter().any(|h| h.state == State::Stuck)
+    });
+    let (done, released) = bounded(1);
+    let done = Box::new(move || done.send(()).unwrap());
+    assert!(pool.0.release(path.as_os_str().as_encoded_bytes(), done));
+    // What waits is refused together, there being nobody to serve it.
+    assert_eq!(pool.open(&other, 0).err(), Some(Error::BUSY));
+    assert!(released.try_recv().is_err());
+    faults.heal();
+    drop(let_go);
+    released.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(outside(), 0);
+}
