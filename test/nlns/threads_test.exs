@@ -6,6 +6,9 @@ defmodule Nlns.ThreadsTest do
   @numbers %{ill: 4, bus: 7, fpe: 8, kill: 9, segv: 11, stop: 19}
 
   test "only helpers are ever outside the VM's namespace, whatever goes on" do
+    restart(linger: :infinity)
+    # One sleeps where nothing is asked for, so that there is always something to be seen.
+    pin([netns()])
     paths = for _ <- 1..4, do: netns()
 
     busy =
