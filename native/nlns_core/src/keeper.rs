@@ -240,7 +240,9 @@ impl Keeper {
             Called::Nobody => {
                 let now = self.pool.now();
                 let helpers = self.pool.crew.helpers();
-                if helpers.iter().all(|h| h.has_served_for(STUCK_AFTER, now)) {
+                // One that was hired and is not yet there is none of them.
+                let all_are_here = helpers.len() == self.pool.crew.hired();
+                if all_are_here && helpers.iter().all(|h| h.has_served_for(STUCK_AFTER, now)) {
                     self.refuse_ready(Error::BUSY);
                 }
             }
