@@ -59,6 +59,29 @@ defmodule Nlns.Netns do
     host
   end
 
+  @doc """
+  Joins two namespaces by a pair of interfaces that are up, with the addresses 192.0.2.1 and 192.0.2.2
+  (RFC 5737); the interfaces' names.
+  """
+  @spec join(Path.t(), Path.t()) :: {String.t(), String.t()}
+  def join(first, second) do
+    {first, second} = {Path.basename(first), Path.basename(second)}
+    {one, two} = {unique("v"), unique("v")}
+    pair = ["type", "veth", "peer", "name", two, "netns", second]
+    ip!(["-n", first, "link", "add", one] ++ pair)
+
+    for {name, link, address} <- [{first, one, "192.0.2.1/30"}, {second, two, "192.0.2.2/30"}] do
+      ip!(["-n", name, "address", "add", address, "dev", link])
+      up(name, link)
+    end
+
+    {one, two}
+  end
+
+  @doc "Sets an interface in a namespace up."
+  @spec up(Path.t(), String.t()) :: :ok
+  def up(path, link), do: ip!(["-n", Path.basename(path), "link", "set", link, "up"])
+
   @doc "Adds an interface to the host, without end in any namespace; its name."
   @spec add_host_link() :: String.t()
   def add_host_link do

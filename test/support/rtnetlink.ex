@@ -32,9 +32,12 @@ defmodule Nlns.Rtnetlink do
   @spec next_links(:socket.socket()) :: [String.t()]
   def next_links(socket) do
     {:ok, data} = :socket.recv(socket, 0, @timeout)
-    {names, _done?} = parse(data)
-    names
+    names(data)
   end
+
+  @doc "The names in what was received."
+  @spec names(binary()) :: [String.t()]
+  def names(data), do: data |> parse() |> elem(0)
 
   @doc "The number of the socket's namespace that the kernel never uses twice (Linux 5.14)."
   @spec cookie(non_neg_integer() | :socket.socket()) :: pos_integer()
