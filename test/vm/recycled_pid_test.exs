@@ -1,0 +1,75 @@
+Code.require_file("support/vm.exs", __DIR__)
+
+defmodule Nlns.VM.RecycledPidTest do
+  # A container ends while its socket is asked for, and another gets its number. In a process namespace
+  # of their own, where nobody else takes numbers and the next one can be chosen (proc(5), ns_last_pid).
+  use ExUnit.Case, async: true
+
+  import Nlns.VM
+
+  @mount Path.join(__DIR__, "support/blocked_mount.sh")
+
+  test "a process that got the number of the one asked for is not taken for it" do
+    vm [mount: @mount],
+      wrap: ~w(unshare --pid --fork --mount-proc --kill-child),
+      config: [max_helpers: 1] do
+      container = fn ->
+        port = Port.open({:spawn, "unshare --net cat"}, [:binary])
+        Port.command(port, "x")
+        assert_receive {^port, {:data, "x"}}, 10_000
+        {:os_pid, pid} = Port.info(port, :os_pid)
+        {port, pid}
+      end
+
+      # cat(1) ends with its input.
+      stop = fn {port, pid} ->
+        Port.close(port)
+        assert poll(fn -> not File.exists?("/proc/#{pid}") end)
+      end
+
+      # The one helper there is waits, and with it what is asked for meanwhile, until it is let go.
+      block = fn ->
+        dir = Path.expand("blocked")
+        File.mkdir_p!(dir)
+
+        port =
+          Port.open({:spawn_executable, "/bin/sh"}, [:binary, :exit_status, args: [mount, dir]])
+
+        assert_receive {^port, {:data, "ready\n"}}, 10_000
+        spawn(fn -> open(dir <> "/name") end)
+        assert poll(fn -> match?([%{state: :serving}], Nlns.info().helpers) end)
+
+        fn ->
+          Port.command(port, "\n")
+          assert_receive {^port, {:exit_status, 0}}, 10_000
+        end
+      end
+
+      attempt = fn ->
+        {_, pid} = first = container.()
+        let_go = block.()
+        request = Nlns.open_async({:pid, pid}, :netlink, :raw, 0)
+        stop.(first)
+        File.write!("/proc/sys/kernel/ns_last_pid", "#{pid - 1}")
+        assert {_, ^pid} = second = container.()
+        let_go.()
+        answer = Nlns.await(request)
+        # The path leads to the other one, for who means that.
+        {:ok, fd} = Nlns.open({:pid, pid}, :netlink, :raw, 0)
+        Nlns.close_fd(fd)
+        stop.(second)
+        answer
+      end
+
+      # A second of waiting is too long, and refused; on a busy machine it takes another try.
+      answers =
+        Stream.repeatedly(attempt)
+        |> Enum.take(5)
+        |> Enum.reject(&(&1 == {:error, {:thread, 11}}))
+
+      assert [_ | _] = answers
+      assert Enum.uniq(answers) == [error: {:open, 2}]
+      assert_all_in_order()
+    end
+  end
+end
