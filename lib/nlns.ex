@@ -120,6 +120,9 @@ defmodule Nlns do
   `:socket.connect/2`, `:socket.bind/2`, and closed by `:socket.close/1` or with that process.
 
   What `:socket` itself cannot do with the descriptor is reported at the stage `:socket`.
+
+  A `:packet` socket takes two descriptors while it is open: its last close takes the kernel milliseconds,
+  and would be a scheduler's if it were left to `:socket` when the owner dies. A thread of nlns does it.
   """
   @spec open_socket(netns(), domain(), type(), protocol(), timeout()) ::
           {:ok, :socket.socket()} | {:error, reason()}

@@ -4,6 +4,9 @@ defmodule Nlns.Adopt do
 
   alias Nlns.Native
 
+  # linux/socket.h; a part of the kernel's ABI.
+  @af_packet 17
+
   @doc """
   A `:socket` instead of the descriptor of a resource, which is closed in every case, also if the
   caller is killed on the way.
@@ -14,24 +17,58 @@ defmodule Nlns.Adopt do
   """
   @spec socket(Native.resource()) :: {:ok, :socket.socket()} | {:error, atom()}
   def socket(resource) do
-    with {:ok, fd, owner} <- Native.lend(resource),
-         adopted = :socket.open(fd, %{use_registry: false}),
-         :ok = Native.close(owner),
-         {:ok, socket} <- adopted do
-      case cloexec(socket) do
-        :ok ->
-          {:ok, socket}
+    with {:ok, fd, owner} <- Native.lend(resource) do
+      adopted =
+        with {:ok, socket} <- :socket.open(fd, %{use_registry: false}), do: prepare(socket)
 
-        {:error, reason} ->
-          _ = :socket.close(socket)
-          {:error, reason}
+      case adopted do
+        {:ok, socket, :packet, duplicate} -> close_after(socket, duplicate, fd, owner)
+        _ -> Native.close(owner)
+      end
+
+      with {:ok, socket, _family, _duplicate} <- adopted, do: {:ok, socket}
+    end
+  end
+
+  defp prepare(socket) do
+    with {:ok, fd} <- :socket.getopt(socket, :otp, :fd),
+         {:ok, domain} <- :socket.getopt(socket, :otp, :domain),
+         :ok <- Native.set_cloexec(fd) do
+      {:ok, socket, if(domain in [@af_packet, :packet], do: :packet, else: :other), fd}
+    else
+      {:error, _reason} ->
+        _ = :socket.close(socket)
+        {:error, :closed}
+    end
+  end
+
+  # The last close of an `AF_PACKET` socket takes the kernel milliseconds, and when a socket's owner dies
+  # OTP closes on a scheduler. So here ours outlives the duplicate, and the closer thread has the last.
+  # If this process is killed, or its code purged, ours is closed with it.
+  defp close_after(socket, duplicate, fd, owner) do
+    _pid =
+      spawn(fn ->
+        monitor = :socket.monitor(socket)
+
+        receive do
+          {:DOWN, ^monitor, :socket, _socket, _info} -> await_closed(duplicate, link(fd), 1_000)
+        end
+
+        Native.close(owner)
+      end)
+
+    :ok
+  end
+
+  # The message is sent a moment before the close.
+  defp await_closed(duplicate, name, tries) do
+    if tries > 0 and link(duplicate) == name do
+      receive do
+      after
+        1 -> await_closed(duplicate, name, tries - 1)
       end
     end
   end
 
-  defp cloexec(socket) do
-    with {:ok, fd} <- :socket.getopt(socket, :otp, :fd),
-         {:error, _errno} <- Native.set_cloexec(fd),
-         do: {:error, :closed}
-  end
+  defp link(fd), do: :file.read_link("/proc/self/fd/#{fd}")
 end

@@ -30,7 +30,8 @@ defmodule Nlns.Handle do
   `:socket.close/1` and when that process ends.
 
   The handle is spent whatever this returns. `:socket` duplicates the descriptor it is given; here
-  the original is closed and the duplicate set close-on-exec. An errno that `:socket` has is returned
+  the original is closed (for `:packet` after the socket, see `Nlns.open_socket/5`) and the duplicate set
+  close-on-exec. An errno that `:socket` has is returned
   as its atom.
   """
   @spec to_socket(t()) :: {:ok, :socket.socket()} | {:error, :closed | atom()}

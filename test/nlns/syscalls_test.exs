@@ -41,27 +41,8 @@ defmodule Nlns.SyscallsTest do
   end
 
   defp count(file, fun) do
-    strace = System.find_executable("strace") || flunk("strace is not installed")
     calls = @most |> Map.keys() |> Enum.join(",")
-    args = ["-f", "-c", "-e", "trace=" <> calls, "-o", file, "-p", System.pid()]
-    options = [:binary, :exit_status, :stderr_to_stdout, args: args]
-    port = Port.open({:spawn_executable, strace}, options)
-    {:os_pid, os_pid} = Port.info(port, :os_pid)
-    assert_receive {^port, {:data, said}}, 10_000
-    assert said =~ "attached"
-    fun.()
-    {_, 0} = System.cmd("kill", ["-INT", "#{os_pid}"])
-    await_exit(port)
-    file |> File.read!() |> parse()
-  end
-
-  defp await_exit(port) do
-    receive do
-      {^port, {:data, _}} -> await_exit(port)
-      {^port, {:exit_status, _}} -> :ok
-    after
-      10_000 -> flunk("strace has not ended")
-    end
+    ["-c", "-e", "trace=" <> calls] |> Nlns.Strace.of(file, fun) |> parse()
   end
 
   # "% time  seconds  usecs/call  calls  [errors]  syscall"
