@@ -9,14 +9,18 @@ defmodule Nlns.Application do
   # The pool gives up on stuck helpers after 2 s by itself; this is for a machine that hardly runs.
   @stop_timeout 10_000
 
+  # Where there is a `:telemetry`, one process tells it of helpers. However often that one ends, the
+  # application shall not end with it, so restarts are as good as unlimited.
+  @supervisor [strategy: :one_for_one, max_restarts: 1_000, name: Nlns.Supervisor]
+
   @impl true
   def start(_type, _args) do
     config = Config.read!()
     # Now, because a VM that has run out of descriptors cannot load a module.
-    Telemetry.look_up()
+    children = if Telemetry.look_up(), do: [Telemetry.Helpers], else: []
 
     case Native.start(config.max_helpers, config.linger, config.max_queue) do
-      :ok -> Supervisor.start_link([], strategy: :one_for_one)
+      :ok -> Supervisor.start_link(children, @supervisor)
       {:error, errno} -> {:error, {:thread, errno}}
     end
   end

@@ -66,6 +66,12 @@ defmodule Nlns.Native do
   @spec info() :: map() | nil
   def info, do: stub()
 
+  @spec events() :: [
+          {:pinned, pos_integer(), binary(), pos_integer()}
+          | {:left, pos_integer(), binary(), pos_integer(), non_neg_integer(), atom()}
+        ]
+  def events, do: stub()
+
   @spec close_fd(non_neg_integer()) :: :ok
   def close_fd(_fd), do: stub()
 

@@ -8,6 +8,8 @@ defmodule Nlns.Telemetry do
   | `[:nlns, :open, :start]` | `:monotonic_time`, `:system_time` | `:netns`, `:domain`, `:type`, `:protocol` |
   | `[:nlns, :open, :stop]` | `:monotonic_time`, `:duration` | as of its start, and `:result`, `:stage`, `:errno` |
   | `[:nlns, :helper, :refused]` | `:count` (1) | `:netns`, `:stage`, `:errno` |
+  | `[:nlns, :helper, :pinned]` | `:count` | `:helper`, `:path` |
+  | `[:nlns, :helper, :left]` | `:count`, `:duration` | `:helper`, `:path`, `:reason` |
   | `[:nlns, :pool]` | what `measure/0` says | none |
 
     * `:netns` is a path or `{:pid, pid}`; `:domain`, `:type` and `:protocol` are the numbers for socket(2)
@@ -20,8 +22,18 @@ defmodule Nlns.Telemetry do
   nlns does not know. A refusal is an answer without any helper, for example because the queue is full;
   asynchronous ones are reported too.
 
-  That one helper is pinned or leaves is no event, because only its thread knows; how often it happens
-  is `:entered` of the pool.
+  A helper is pinned, for these events, when it has fallen asleep in a namespace, not each time it goes
+  through one to serve (that is `:entered` of the pool); and of those where it was pinned it tells when it
+  has left:
+
+    * `:helper` is its `id` in `Nlns.info/0`, `:path` what led it there, `:duration` for how long it was there
+    * `:reason` is `:lingered` (idle for that long), `:gone` (the name was deleted or the process has
+      ended), `:released` (`Nlns.release/2`), `:moved` (needed elsewhere), `:relieved` (another helper
+      sleeps there) or `:died` (its thread has)
+    * `:count` is 1, and one more for each event of the same kind that was left out before it: 1,024
+      are kept for handlers that are slower than the helpers
+
+  They run in one process of nlns. There are none for the helpers that are pinned when the application stops.
 
   Whether there is a `:telemetry` is looked up when the application `:nlns` starts.
   """
@@ -90,6 +102,16 @@ defmodule Nlns.Telemetry do
     with telemetry when telemetry != nil <- telemetry() do
       metadata = %{netns: netns(place), stage: stage, errno: errno}
       telemetry.execute([:nlns, :helper, :refused], %{count: 1}, metadata)
+    end
+
+    :ok
+  end
+
+  @doc false
+  @spec helper(:pinned | :left, map(), map()) :: :ok
+  def helper(event, measurements, metadata) do
+    with telemetry when telemetry != nil <- telemetry() do
+      telemetry.execute([:nlns, :helper, event], measurements, metadata)
     end
 
     :ok

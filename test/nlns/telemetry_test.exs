@@ -1,34 +1,9 @@
 defmodule Nlns.TelemetryTest do
   use Nlns.NetnsCase
 
-  alias Nlns.Telemetry
+  alias Nlns.{Recorder, Telemetry}
 
   @no_such "/run/netns/nlnstest-no-such"
-
-  defmodule Recorder do
-    # In `:telemetry`'s place, for the time of a test.
-    @source """
-    defmodule :telemetry do
-      def execute(event, measurements, metadata) do
-        send(:persistent_term.get(:nlns_recorder), {event, measurements, metadata, self()})
-        :ok
-      end
-    end
-    """
-
-    def install do
-      :persistent_term.put(:nlns_recorder, self())
-      Code.compile_string(@source)
-      :telemetry = Telemetry.look_up()
-    end
-
-    def remove do
-      :code.purge(:telemetry)
-      :code.delete(:telemetry)
-      :code.purge(:telemetry)
-      nil = Telemetry.look_up()
-    end
-  end
 
   setup context do
     unless context[:absent] do
@@ -127,6 +102,7 @@ defmodule Nlns.TelemetryTest do
     Nlns.close_fd(fd)
     assert {:error, {:open, 36}} = Nlns.open_in_netns("/" <> String.duplicate("x", 5_000), 0)
     assert Telemetry.measure() == :ok
+    assert Supervisor.which_children(Nlns.Supervisor) == []
   end
 
   defp second, do: System.convert_time_unit(1, :second, :native)

@@ -3,6 +3,7 @@
 
 mod answer;
 mod descriptor;
+mod events;
 mod info;
 mod message;
 mod running;

@@ -26,6 +26,14 @@ rustler::atoms! {
     pinned,
     serving,
     stuck,
+    // events
+    events,
+    left,
+    lingered,
+    gone,
+    moved,
+    relieved,
+    died,
 }
 
 /// `{stage, errno}`

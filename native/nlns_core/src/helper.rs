@@ -43,6 +43,8 @@ pub(crate) struct Place {
     departures: Vec<Departure>,
     /// From before it sleeps here for the first time, where that can be had.
     pub(crate) watch: Option<Watch>,
+    /// It has slept here, and somebody was told.
+    pub(crate) settled: bool,
 }
 
 impl Place {
@@ -52,7 +54,13 @@ impl Place {
             since: Instant::now(),
             departures: Vec::new(),
             watch: None,
+            settled: false,
         }
+    }
+
+    /// Whether somebody waits for it to be left.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        !self.departures.is_empty()
     }
 }
 
@@ -125,7 +133,7 @@ impl Helper {
     /// Takes note of what it was asked; whether that was to leave the place where it is now.
     pub(crate) fn must_leave(&self) -> bool {
         self.asked.store(false, Ordering::SeqCst);
-        self.with_place(|place| !place.departures.is_empty()) == Some(true)
+        self.with_place(Place::is_asked_for) == Some(true)
     }
 
     pub(crate) fn path(&self) -> Option<Arc<Path>> {
@@ -137,6 +145,14 @@ impl Helper {
         if let Some(place) = self.place.lock().as_mut() {
             place.watch = Some(watch);
         }
+    }
+
+    /// Notes that it has settled where it is; the path if that is new.
+    pub(crate) fn settle(&self) -> Option<Arc<Path>> {
+        let mut place = self.place.lock();
+        let place = place.as_mut().filter(|place| !place.settled)?;
+        place.settled = true;
+        Some(place.path.clone())
     }
 
     pub(crate) fn with_place<R>(&self, f: impl FnOnce(&Place) -> R) -> Option<R> {

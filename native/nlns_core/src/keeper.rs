@@ -19,6 +19,7 @@ use crate::crew::Called;
 use crate::error::{Error, Stage};
 use crate::helper::Helper;
 use crate::netns::Host;
+use crate::observer::Why;
 use crate::path::{Job, Path};
 use crate::pool::Pool;
 use crate::socket::Closer;
@@ -206,6 +207,7 @@ impl Keeper {
         if let Some(helper) = self.pool.crew.gone(Some(id))
             && let Some(place) = helper.set_place(None)
         {
+            self.pool.tell_left(id, &place, Why::Died);
             self.pool.registry.forget_if_unused(&place.path);
         }
         self.see_to_ready();

@@ -15,6 +15,7 @@
 //! | `spin` | how long it looks for work before it sleeps |
 //! | `keeper` | starting, joining and watching over helpers |
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
+//! | [`observer`](Event) | what is told of helpers that settle and leave |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
 //! | [`Socket`] | closing without waiting |
 //! | [`Handover`] | one descriptor's way from helper to caller |
@@ -30,6 +31,7 @@ mod info;
 pub mod issued;
 mod keeper;
 mod netns;
+mod observer;
 mod path;
 mod pool;
 mod process;
@@ -45,6 +47,7 @@ pub use error::{Error, Stage};
 pub use handover::{Cancelled, Handover, Sending};
 pub use info::{HelperInfo, Info, State};
 pub use netns::Spec;
+pub use observer::{Event, What, Why};
 pub use path::Reply;
 pub use pool::{Config, Pool};
 pub use socket::Socket;

@@ -12,6 +12,7 @@ use crate::crew::{Called, Crew};
 use crate::error::Error;
 use crate::keeper::{self, Order, Orders};
 use crate::netns::{Host, Spec};
+use crate::observer::Observer;
 use crate::path::{Job, Path, Reply, Request};
 use crate::process::Process;
 use crate::registry::Registry;
@@ -59,6 +60,7 @@ pub struct Pool {
     /// The keeper looks every few milliseconds whether ready paths are being served and naps are over.
     pub(crate) watched: AtomicBool,
     pub(crate) counters: Counters,
+    pub(crate) observer: Observer,
     stopping: AtomicBool,
     epoch: Instant,
 }
@@ -79,6 +81,7 @@ impl Pool {
             keeper,
             watched: AtomicBool::new(false),
             counters: Counters::default(),
+            observer: Observer::default(),
             stopping: AtomicBool::new(false),
             epoch,
         });

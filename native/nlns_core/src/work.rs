@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::helper::{Helper, Place};
 use crate::keeper::{Order, TICK};
 use crate::netns::{self, Host, InDoubt, Netns, Refusal};
+use crate::observer::Why;
 use crate::path::{Job, Path, Reply, Request};
 use crate::pool::Pool;
 use crate::socket::Socket;
@@ -92,7 +93,7 @@ impl Worker<'_> {
             if self.me.is_asked()
                 && (self.me.must_leave() || self.looking(|worker| worker.is_astray()))
             {
-                self.leave()?;
+                self.leave(Why::Gone)?;
             }
             match self.pool.next_ready() {
                 Some(path) => self.serve(path)?,
@@ -188,13 +189,14 @@ impl Worker<'_> {
         if is_here && self.here.is_named_by(path.name()) {
             return Ok(());
         }
+        let why = if is_here { Why::Gone } else { Why::Moved };
         let mut at_hand = None;
         if !self.host.is_home(&self.here) {
             at_hand = netns::at_hand(path.name());
             if at_hand.is_none() {
                 // Looking it up may take for ever, which must not hold the namespace of others. Where
                 // there is no way back, it does.
-                let _ = self.leave();
+                let _ = self.leave(why);
             }
         }
         let before = self.here;
@@ -202,30 +204,31 @@ impl Worker<'_> {
         match &entered {
             Ok(()) => {
                 self.pool.counters.entered.fetch_add(1, Ordering::Relaxed);
-                self.move_to(Some(Place::new(path.clone())));
+                self.move_to(Some(Place::new(path.clone())), why);
             }
             // It went home for a second look and got no further.
-            Err(_) if !self.here.is(&before) => self.move_to(None),
+            Err(_) if !self.here.is(&before) => self.move_to(None, Why::Moved),
             // The path does not lead here, or not any more. Requests that fail keep no namespace alive:
             // neither the one that was theirs, nor one that happens to be where they find a helper.
-            Err(Refusal::Error(_)) => self.leave().map_err(|InDoubt| Refusal::InDoubt)?,
+            Err(Refusal::Error(_)) => self.leave(why).map_err(|InDoubt| Refusal::InDoubt)?,
             Err(_) => {}
         }
         entered
     }
 
-    fn leave(&mut self) -> Result<(), InDoubt> {
+    fn leave(&mut self, why: Why) -> Result<(), InDoubt> {
         if let Some(path) = self.me.path() {
             self.here = self.host.return_to()?;
-            self.move_to(None);
+            self.move_to(None, why);
             self.pool.registry.forget_if_unused(&path);
         }
         Ok(())
     }
 
     /// NB: after the thread has moved, never before.
-    fn move_to(&self, place: Option<Place>) {
+    fn move_to(&self, place: Option<Place>, why: Why) {
         if let Some(left) = self.me.set_place(place) {
+            self.pool.tell_left(self.me.id, &left, why);
             self.pool.registry.forget_later(&left.path);
         }
     }
@@ -264,16 +267,17 @@ impl Worker<'_> {
     fn rest(&mut self) -> Result<Rest, InDoubt> {
         let linger = self.pool.config.linger;
         if let Some(path) = self.me.path()
-            && (linger == Some(Duration::ZERO)
-                || self.pool.crew.has_sleeper_in(&path)
-                || !(self.is_settled() || self.looking(|worker| worker.settles_at(&path))))
+            && let Some(why) = self.may_not_settle(&path)
         {
-            self.leave()?;
+            self.leave(why)?;
         }
         self.pool.registry.sweep();
         let mut is_last = false;
         loop {
             let pinned = self.me.path().is_some();
+            if pinned {
+                self.pool.tell_settled(self.me);
+            }
             let (bed, limit) = match pinned {
                 true => (Bed::Pinned, linger),
                 // One always waits, for the next first touch of a namespace.
@@ -284,13 +288,25 @@ impl Worker<'_> {
                 return Ok(Rest::Over);
             }
             if pinned {
-                self.leave()?;
+                self.leave(Why::Lingered)?;
                 self.last_served = self.pool.now();
             } else if self.pool.crew.has_spare() {
                 return Ok(Rest::Retired);
             } else {
                 is_last = true;
             }
+        }
+    }
+
+    /// Why it must leave the place that `path` led it to, instead of sleeping there.
+    fn may_not_settle(&self, path: &Arc<Path>) -> Option<Why> {
+        if self.pool.config.linger == Some(Duration::ZERO) {
+            Some(Why::Lingered)
+        } else if self.pool.crew.has_sleeper_in(path) {
+            Some(Why::Relieved)
+        } else {
+            let settles = self.is_settled() || self.looking(|worker| worker.settles_at(path));
+            (!settles).then_some(Why::Gone)
         }
     }
 

@@ -1,0 +1,47 @@
+//! Where helpers settle and when they leave, for `:telemetry`.
+
+use nlns_core::{Event, What, Why};
+use rustler::{Binary, Encoder, Env, NewBinary, Term};
+
+use crate::message::Message;
+use crate::{running, terms};
+
+/// A scheduler is not kept for longer than it takes to encode so many.
+const AT_ONCE: usize = 64;
+
+/// The next events, the oldest first:
+/// `{:pinned, helper, path, count}` or `{:left, helper, path, count, nanoseconds, why}`.
+/// If there are none, `{:nlns, :events}` comes to the caller with the next one, once.
+#[rustler::nif]
+fn events(env: Env<'_>) -> Vec<Term<'_>> {
+    let Some(pool) = running::pool() else {
+        return Vec::new();
+    };
+    let message = Message::new(env, |env| (terms::nlns(), terms::events()).encode(env));
+    // Whoever has died wants no events.
+    let bell = Box::new(move || _ = message.send(|_, message| message));
+    let events = pool.events(AT_ONCE, bell);
+    events.iter().map(|event| term(env, event)).collect()
+}
+
+fn term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
+    let mut path = NewBinary::new(env, event.path.len());
+    path.copy_from_slice(&event.path);
+    let path: Binary<'_> = path.into();
+    let Event { helper, count, .. } = event;
+    match event.what {
+        What::Pinned => (terms::pinned(), helper, path, count).encode(env),
+        What::Left(after, why) => {
+            let why = match why {
+                Why::Lingered => terms::lingered(),
+                Why::Gone => terms::gone(),
+                Why::Released => terms::released(),
+                Why::Moved => terms::moved(),
+                Why::Relieved => terms::relieved(),
+                Why::Died => terms::died(),
+            };
+            let after = after.as_nanos() as u64;
+            (terms::left(), helper, path, count, after, why).encode(env)
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What is told of helpers that settle and leave, to whoever asks.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use nlns_core::{Config, Error, Event, Reply, Socket, Spec, What, Why};
+
+use support::netns::{Directory, remove};
+use support::{CONFIG, PATIENCE, Running};
+
+const ALONE: Config = Config {
+    max_helpers: 1,
+    linger: None,
+    ..CONFIG
+};
+
+/// Waits for the next event by its bell.
+fn next(pool: &Running) -> Event {
+    loop {
+        let (ring, rung) = bounded(1);
+        let bell = Box::new(move || ring.send(()).unwrap());
+        match pool.0.events(1, bell).pop() {
+            Some(event) => return event,
+            None => rung.recv_timeout(PATIENCE).unwrap(),
+        }
+    }
+}
+
+#[track_caller]
+fn assert_pinned(pool: &Running, path: &Path) {
+    let event = next(pool);
+    assert_eq!((event.what, event.count), (What::Pinned, 1));
+    assert_eq!(event.path, path.as_os_str().as_encoded_bytes());
+}
+
+#[track_caller]
+fn assert_left(pool: &Running, path: &Path, reason: Why) -> Duration {
+    let event = next(pool);
+    assert_eq!(event.path, path.as_os_str().as_encoded_bytes());
+    match event.what {
+        What::Left(after, why) if why == reason => after,
+        what => panic!("{what:?} instead of left, {reason:?}"),
+    }
+}
+
+/// A pool that has been asked for events before anything could happen.
+fn observed(config: Config) -> Running {
+    let pool = Running::start(config);
+    assert_eq!(pool.0.events(1, Box::new(|| {})), []);
+    pool
+}
+
+#[test]
+fn a_helper_that_settles_is_told_once_and_when_it_leaves_why() {
+    let names = Directory::new();
+    let [a, b] = ["a", "b"].map(|name| names.make(name));
+    let pool = observed(ALONE);
+
+    pool.open(&a, 0).unwrap();
+    assert_pinned(&pool, &a);
+    // From its bed and back.
+    pool.open(&a, 0).unwrap();
+    pool.release(&a);
+    assert_left(&pool, &a, Why::Released);
+
+    pool.open(&a, 0).unwrap();
+    assert_pinned(&pool, &a);
+    pool.open(&b, 0).unwrap();
+    assert_left(&pool, &a, Why::Moved);
+    assert_pinned(&pool, &b);
+
+    remove(&b);
+    assert_left(&pool, &b, Why::Gone);
+}
+
+#[test]
+fn a_helper_that_has_lingered_says_how_long_it_was_there() {
+    let names = Directory::new();
+    let path = names.make("a");
+    let linger = Duration::from_millis(50);
+    let pool = observed(Config {
+        linger: Some(linger),
+        ..ALONE
+    });
+    pool.open(&path, 0).unwrap();
+    assert_pinned(&pool, &path);
+    assert!(assert_left(&pool, &path, Why::Lingered) >= linger);
+}
+
+#[test]
+fn a_helper_that_only_passes_through_is_not_told_of() {
+    let names = Directory::new();
+    let paths = ["a", "b"].map(|name| names.make(name));
+    let linger = Some(Duration::ZERO);
+    let pool = observed(Config { linger, ..ALONE });
+    for _ in 0..100 {
+        for path in &paths {
+            pool.open(path, 0).unwrap();
+        }
+    }
+    assert!(pool.0.info().entered >= 2);
+    for path in &paths {
+        pool.release(path);
+    }
+    assert_eq!(pool.0.events(1, Box::new(|| {})), []);
+}
+
+struct Rude;
+
+impl Reply for Rude {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+    fn answer(self: Box<Self>, _: Result<Socket, Error>) {
+        panic!("a panic that belongs to this test");
+    }
+}
+
+#[test]
+fn a_helper_that_dies_where_it_had_settled_has_left() {
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = observed(ALONE);
+    pool.open(&path, 0).unwrap();
+    assert_pinned(&pool, &path);
+    let name = path.as_os_str().as_encoded_bytes();
+    pool.0.open(name, Spec::netlink(0), Box::new(Rude)).unwrap();
+    assert_left(&pool, &path, Why::Died);
+}
