@@ -71,8 +71,9 @@ defmodule Nlns.Doctor do
   end
 
   defp wrap(text) do
-    text
-    |> String.split(" ", trim: true)
+    # A command is not broken, so that it can be copied.
+    Regex.scan(~r/`[^`]*`\S*|\S+/, text)
+    |> List.flatten()
     |> Enum.chunk_while("", &add_word/2, &{:cont, &1, ""})
     |> Enum.reject(&(&1 == ""))
   end

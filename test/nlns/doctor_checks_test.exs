@@ -72,6 +72,8 @@ defmodule Nlns.DoctorChecksTest do
     refute plain =~ "\e["
     assert plain =~ ~r/^missing   CAP_SYS_ADMIN /m
     assert plain =~ "\nnlns cannot be used here: 1 requirement is missing.\n"
+    # What can be copied is in one line.
+    assert plain =~ ~r/^ +.*`unshare -Urnm sh -c '.*exec sh'`$/m
     for line <- String.split(plain, "\n"), do: assert(String.length(line) <= 100)
 
     assert IO.iodata_to_binary(Doctor.format(checks, true)) =~ "\e[31mmissing"

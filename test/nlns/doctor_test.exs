@@ -32,4 +32,19 @@ defmodule Nlns.DoctorTest do
 
     assert output =~ ~r/optional  open in another namespace +not tried/
   end
+
+  test "where no namespace can be made nlns can be used all the same, and the limit is named" do
+    # That of a user namespace of its own.
+    limit = ~s(echo 0 > /proc/sys/user/max_net_namespaces && exec "$@")
+
+    said =
+      Nlns.ChildVM.eval(["unshare", "-Urnm", "sh", "-c", limit, "sh"], """
+      {:ok, device} = StringIO.open("")
+      {Nlns.Doctor.report(device), device |> StringIO.contents() |> elem(1)}
+      """)
+
+    {{:ok, report}, _} = Code.eval_string(said)
+    assert report =~ ~r/optional  open in another namespace +not tried/
+    assert report =~ "user.max_net_namespaces"
+  end
 end

@@ -49,16 +49,19 @@ defmodule Nlns.TopTerminalTest do
     port = open("elixir", args, epmd)
     read_until(port, "top@127.0.0.1\n")
 
-    top = fn cookie ->
-      args = ~w(nlns.top --once --interval 50 --node top@127.0.0.1 --cookie) ++ [cookie]
+    top = fn node, cookie ->
+      args = ~w(nlns.top --once --interval 50 --node) ++ [node, "--cookie", cookie]
       System.cmd("mix", args, env: epmd, stderr_to_stdout: true)
     end
 
-    {text, 0} = top.("seen")
+    {text, 0} = top.("top@127.0.0.1", "seen")
     assert text =~ "nlns on top@127.0.0.1 "
     assert text =~ "opened/s 0"
-    {text, 1} = top.("other")
+    {text, 1} = top.("top@127.0.0.1", "other")
     assert text =~ "top@127.0.0.1 cannot be reached"
+    {:ok, host} = :inet.gethostname()
+    {text, 1} = top.("top", "seen")
+    assert text =~ "top@#{host} cannot be reached"
   end
 
   test "what it does not know it refuses" do
@@ -66,9 +69,11 @@ defmodule Nlns.TopTerminalTest do
           {["--colour"], "does not know --colour"},
           {["x"], "does not know x"},
           {["--interval", "0"], "--interval must be 1 or more"},
-          {["--interval", "soon"], "does not know --interval"}
+          {["--interval", "soon"], "--interval must be a number (ms), not soon"}
         ] do
-      assert_raise Mix.Error, ~r/#{text}/, fn -> Mix.Task.rerun("nlns.top", args) end
+      assert_raise Mix.Error, ~r/#{Regex.escape(text)}/, fn ->
+        Mix.Task.rerun("nlns.top", args)
+      end
     end
   end
 

@@ -5,8 +5,8 @@ defmodule Mix.Tasks.Nlns.Top do
 
       mix nlns.top --node my_app@host [--cookie COOKIE] [--interval MS] [--once]
 
-    * `--node`: the node to watch, over Erlang distribution. Without it, the pool is one that the
-      task itself starts, which is of use to see that it works
+    * `--node`: the node to watch, over Erlang distribution; on this host if it says none. Without it, the
+      pool is one that the task itself starts, which is of use to see that it works
     * `--cookie`: that node's, if it is not the one in `~/.erlang.cookie`
     * `--interval`: ms between two looks, 1000 if not said
     * `--once`: one view after one interval, and the end
@@ -44,6 +44,9 @@ defmodule Mix.Tasks.Nlns.Top do
           do: Mix.raise("--interval must be 1 or more (ms)")
 
         options
+
+      {_options, _rest, [{"--interval", value} | _]} when value != nil ->
+        Mix.raise("--interval must be a number (ms), not #{value}")
 
       {_options, rest, invalid} ->
         wrong = Enum.map(invalid, &elem(&1, 0)) ++ rest

@@ -4,7 +4,7 @@ defmodule Nlns.Doctor.Privileges do
 
   import Nlns.Doctor, only: [check: 3, check: 4]
 
-  @try_it "to try nlns as a plain user: unshare -Urnm sh -c 'mount -t tmpfs none /run && mkdir /run/netns && exec ...'"
+  @try_it "to try nlns as a plain user: `unshare -Urnm sh -c 'mount -t tmpfs none /run && mkdir /run/netns && exec sh'`"
 
   @spec checks(map()) :: [Nlns.Doctor.check()]
   def checks(facts) do

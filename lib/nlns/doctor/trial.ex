@@ -63,15 +63,24 @@ defmodule Nlns.Doctor.Trial do
         outcome
 
       {^port, {:data, text}} ->
-        {:error, "none can be made: #{String.trim(text <> rest(port))}"}
+        none_made(String.trim(text <> rest(port)))
 
       {^port, {:exit_status, status}} ->
-        {:error, "none can be made: unshare --net ended with #{status}"}
+        none_made("unshare --net ended with #{status}")
     after
       @timeout ->
         Port.close(port)
-        {:error, "none can be made: unshare --net does not answer"}
+        none_made("unshare --net does not answer")
     end
+  end
+
+  # Which says nothing of those that others make.
+  @doc false
+  @spec none_made(String.t()) :: outcome()
+  def none_made(why) do
+    # What clone(2) answers at these limits, namespaces(7).
+    limit = if why =~ "No space left", do: "; a limit is reached, see user.max_net_namespaces"
+    {:skipped, "none can be made to try it with: #{why}#{limit}"}
   end
 
   defp rest(port) do

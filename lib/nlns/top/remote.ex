@@ -7,8 +7,10 @@ defmodule Nlns.Top.Remote do
   @doc "Becomes a node, unless this is one, and connects; raises `Mix.Error` with what is wrong."
   @spec connect!(String.t(), String.t() | nil) :: node()
   def connect!(name, cookie) do
+    {:ok, host} = :inet.gethostname()
+    name = if name =~ "@", do: name, else: "#{name}@#{host}"
     node = String.to_atom(name)
-    unless Node.alive?(), do: start!(name)
+    unless Node.alive?(), do: start!(name, host)
     if cookie, do: Node.set_cookie(node, String.to_atom(cookie))
 
     unless Node.connect(node) == true do
@@ -20,8 +22,7 @@ defmodule Nlns.Top.Remote do
 
   # Nobody connects to this one, so it needs neither epmd nor a port; and it is hidden, so that the
   # nodes of a cluster do not take it for a member.
-  defp start!(name) do
-    {:ok, host} = :inet.gethostname()
+  defp start!(name, host) do
     own = "nlns_top_#{System.pid()}@#{host}"
 
     # A long name must have a dot in it, and that of this machine may have none.
