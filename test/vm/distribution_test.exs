@@ -97,7 +97,7 @@ defmodule Nlns.VM.DistributionTest do
       assert poll(fn -> Node.list() == [] end)
       # And the connection to that node is one socket less.
       assert poll(fn -> sockets() == -1 end)
-      assert Nlns.info().waiting == 0
+      assert poll(fn -> Nlns.info().waiting == 0 end)
       assert open(path) == :ok
       catch_exit(:peer.stop(peer))
     end
