@@ -74,7 +74,7 @@ defmodule Nlns.OpenSocketTest do
               do: Nlns.open_socket(path, domain, type, protocol)
         end)
 
-      for _ <- 1..(rem(n, 50) * 100), do: :ok
+      for _ <- 1..(1 + rem(n, 50) * 100), do: :ok
       Process.exit(owner, :kill)
       assert_receive {:DOWN, ^monitor, _, _, :killed}
     end
