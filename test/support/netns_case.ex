@@ -109,11 +109,12 @@ defmodule Nlns.NetnsCase do
   @doc """
   Opens at `path`, and gives the helper time to settle there.
 
-  One that has not fallen asleep yet serves the next path too, and is not at this one any more.
+  One that has not settled yet serves the next path too, and is not at this one any more. The keeper lets
+  it after 11 ms at most, on a machine that is not busy; on others this is to be tried again.
   """
   def settle(path) do
     cookie_at(path)
-    pause(5)
+    pause(15)
   end
 
   @doc "The handle of a request."
