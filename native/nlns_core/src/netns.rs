@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::{Error, Stage};
+use crate::error::{Error, Stage, uninterrupted};
 use crate::socket::Socket;
 use crate::sys;
 
@@ -87,12 +87,10 @@ impl Spec {
     }
 
     fn socket(self) -> Result<Socket, Errno> {
-        let fd = socket_with(
-            AddressFamily::from_raw(self.domain),
-            SocketType::from_raw(self.kind),
-            SocketFlags::CLOEXEC,
-            std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw),
-        )?;
+        let domain = AddressFamily::from_raw(self.domain);
+        let kind = SocketType::from_raw(self.kind);
+        let protocol = std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw);
+        let fd = uninterrupted(|| socket_with(domain, kind, SocketFlags::CLOEXEC, protocol))?;
         Ok(Socket::new(fd, self.domain == libc::AF_NETLINK as u16))
     }
 }
@@ -222,7 +220,7 @@ impl Netns {
 /// NB: never without `O_NONBLOCK`, or a FIFO in the path's place holds the helper for ever.
 fn open(path: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    openat(CWD, path, flags, Mode::empty())
+    uninterrupted(|| openat(CWD, path, flags, Mode::empty()))
 }
 
 fn look_up(path: &CStr) -> Result<(OwnedFd, Identity), Refusal> {
@@ -232,7 +230,7 @@ fn look_up(path: &CStr) -> Result<(OwnedFd, Identity), Refusal> {
 }
 
 fn setns(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    move_into_link_name_space(fd, Some(LinkNameSpaceType::Network))
+    uninterrupted(|| move_into_link_name_space(fd, Some(LinkNameSpaceType::Network)))
 }
 
 #[cfg(test)]

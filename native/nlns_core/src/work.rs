@@ -137,6 +137,10 @@ impl Worker<'_> {
                 None => break,
             }
         }
+        // They are answered; wherever this thread is now, it ends.
+        if reached == Err(Error::DIED) {
+            return Err(InDoubt);
+        }
         Ok(())
     }
 

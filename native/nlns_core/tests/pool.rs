@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded, unbounded};
 use nlns_core::{Config, Error, Reply, Socket, Spec, State};
 
-use support::netns::{Directory, cookie, in_fresh_thread, oracle, remove, unshare_net};
+use support::netns::{Directory, Process, cookie, oracle, remove};
 use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, threads};
 
 /// Tests count the process's threads and descriptors, so they run one at a time.
@@ -48,17 +48,9 @@ fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
     remove(&path);
     eventually("left the deleted", || pool.pinned() == 0);
 
-    let mut child = in_fresh_thread(|| {
-        unshare_net();
-        std::process::Command::new("sleep")
-            .arg("1000")
-            .spawn()
-            .unwrap()
-    });
-    let path = std::path::PathBuf::from(format!("/proc/{}/ns/net", child.id()));
-    pool.open(&path, 0).unwrap();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let process = Process::start();
+    pool.open(&process.path(), 0).unwrap();
+    drop(process);
     eventually("left the dead", || pool.pinned() == 0);
 }
 

@@ -11,10 +11,13 @@ use nlns_core::{Config, Pool};
 use parking_lot::Mutex;
 
 /// What may be made to fail.
-const CALLS: [i64; 7] = [
+const CALLS: [i64; 10] = [
     libc::SYS_openat,
+    libc::SYS_newfstatat,
     libc::SYS_setns,
     libc::SYS_socket,
+    libc::SYS_getsockopt,
+    libc::SYS_ioctl,
     libc::SYS_clone3,
     libc::SYS_pidfd_open,
     libc::SYS_inotify_init1,
@@ -25,14 +28,29 @@ const RECV: libc::c_ulong = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
 const SEND: libc::c_ulong = 0xc018_2101; // SECCOMP_IOCTL_NOTIF_SEND
 const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
-/// Which calls fail now, with which errno.
+/// Which calls fail now, with which errno, how often.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<HashMap<i64, i32>>>);
+pub struct Faults(Arc<Mutex<HashMap<i64, (i32, usize)>>>);
 
 impl Faults {
+    /// Until it is healed.
     pub fn fail(&self, call: i64, errno: i32) {
+        self.fail_times(call, errno, usize::MAX);
+    }
+
+    /// So many times in a row.
+    pub fn fail_times(&self, call: i64, errno: i32, times: usize) {
         assert!(CALLS.contains(&call));
-        self.0.lock().insert(call, errno);
+        self.0.lock().insert(call, (errno, times));
+    }
+
+    /// The call says that it succeeded, and has done nothing.
+    pub fn pretend(&self, call: i64) {
+        self.fail(call, 0);
+    }
+
+    pub fn forget(&self, call: i64) {
+        self.0.lock().remove(&call);
     }
 
     pub fn heal(&self) {
@@ -51,6 +69,14 @@ impl Faults {
             Pool::start(config)
         });
         starter.join().expect("the starter does not panic")
+    }
+
+    /// What the kernel is to answer for this call; `None`: what it answers by itself.
+    fn errno(&self, call: i64) -> Option<i32> {
+        let mut faults = self.0.lock();
+        let (errno, times) = faults.get_mut(&call).filter(|(_, times)| *times > 0)?;
+        *times -= 1;
+        Some(*errno)
     }
 
     fn answer(&self, listener: &OwnedFd) {
@@ -72,7 +98,7 @@ impl Faults {
             if unsafe { libc::ioctl(listener.as_raw_fd(), RECV as _, &raw mut asked) } != 0 {
                 continue;
             }
-            let errno = self.0.lock().get(&i64::from(asked.data.nr)).copied();
+            let errno = self.errno(asked.data.nr.into());
             let answer = libc::seccomp_notif_resp {
                 id: asked.id,
                 val: 0,

@@ -36,6 +36,13 @@ impl Running {
         self.ask(path, protocol)?.recv_timeout(PATIENCE).unwrap()
     }
 
+    pub fn open_process(&self, pid: u32, protocol: u32) -> Result<Socket, Error> {
+        let (reply, answer) = Answer::new();
+        self.0
+            .open_process(pid as i32, Spec::netlink(protocol), reply)?;
+        answer.recv_timeout(PATIENCE).unwrap()
+    }
+
     pub fn ask(
         &self,
         path: &Path,
@@ -131,4 +138,16 @@ pub fn threads(prefix: &str) -> usize {
         .map(name)
         .filter(|name| name.starts_with(prefix))
         .count()
+}
+
+/// Whether any thread of this process is in the namespace that a path names.
+pub fn threads_are_in(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: &Path| std::fs::metadata(path).map(|netns| netns.ino());
+    let there = inode(path).unwrap();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let netns = |task: std::io::Result<std::fs::DirEntry>| task.unwrap().path().join("ns/net");
+    tasks
+        .map(netns)
+        .any(|task| inode(&task).is_ok_and(|inode| inode == there))
 }
