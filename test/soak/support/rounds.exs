@@ -58,12 +58,18 @@ defmodule Nlns.Soak.Rounds do
     victims = for n <- 1..@victims, do: looping({seed, :victim, n}, until, &Victims.act/1, slots)
     for task <- callers ++ victims ++ makers, do: Task.await(task, 120_000)
 
-    case Nlns.info() do
-      %{died: 0} -> :ok
-      info -> Tally.violation("helpers that died: #{info.died}")
-    end
+    # All was destroyed, so nobody may be anywhere, whatever linger says, and nothing be remembered.
+    if not Census.eventually(&left?/0, 10_000),
+      do: Tally.violation("after all was destroyed: #{inspect(Nlns.info(), limit: 500)}")
 
     IO.puts(progress(start, settings))
+  end
+
+  defp left? do
+    info = Nlns.info()
+
+    match?(%{waiting: 0, paths: 0, closing: 0, stuck: 0, died: 0}, info) and
+      Enum.all?(info.helpers, &(&1.path == nil)) and Proc.threads_outside() == []
   end
 
   defp make(mine),
