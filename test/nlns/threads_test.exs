@@ -69,7 +69,6 @@ defmodule Nlns.ThreadsTest do
 
   test "no dirty scheduler is needed" do
     path = netns()
-    test = self()
 
     # All of them, for so long; the functions are OTP's own for its tests.
     hogs =
@@ -78,13 +77,16 @@ defmodule Nlns.ThreadsTest do
             dirty_io: :erlang.system_info(:dirty_io_schedulers)
           ],
           _ <- 1..count do
-        spawn_monitor(fn ->
-          send(test, {:hog, self()})
-          apply(:erts_debug, kind, [:wait, 2_000])
-        end)
+        spawn_monitor(:erts_debug, kind, [:wait, 2_000])
       end
 
-    for {pid, _} <- hogs, do: assert_receive({:hog, ^pid})
+    eventually(fn ->
+      for {pid, _} <- hogs do
+        assert [status: :running, current_function: {:erts_debug, _, 2}] =
+                 Process.info(pid, [:status, :current_function])
+      end
+    end)
+
     {waiter, monitor} = spawn_monitor(fn -> :erts_debug.dirty_cpu(:wait, 0) end)
     idle = handle(Nlns.open_in_netns_async(path, 0))
     Handle.close(idle)

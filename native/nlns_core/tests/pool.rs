@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use nlns_core::{Config, Error, Reply, Socket, Spec, State};
+use nlns_core::{Config, Error, Reply, Socket, Spec, Stage, State};
 
 use support::netns::{Directory, Process, cookie, oracle, remove};
 use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, threads};
@@ -38,18 +38,25 @@ fn helpers_stay_where_they_are_used_and_leave_when_they_have_lingered() {
     eventually("ended but for one", || threads("nlns-helper") == 1);
 }
 
+/// Opens, and gives the helper time to settle there: before it does, it looks by itself.
+fn settle(pool: &Running, path: &std::path::Path) {
+    pool.open(path, 0).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(pool.pinned(), 1);
+}
+
 #[test]
 fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
-    pool.open(&path, 0).unwrap();
+    settle(&pool, &path);
     remove(&path);
     eventually("left the deleted", || pool.pinned() == 0);
 
     let process = Process::start();
-    pool.open(&process.path(), 0).unwrap();
+    settle(&pool, &process.path());
     drop(process);
     eventually("left the dead", || pool.pinned() == 0);
 }
@@ -62,7 +69,7 @@ fn a_renamed_name_is_left_at_once() {
     let link = names.0.join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let pool = Running::start(FOREVER);
-    pool.open(&link, 0).unwrap();
+    settle(&pool, &link);
     std::fs::rename(&link, names.0.join("other")).unwrap();
     eventually("left", || pool.pinned() == 0);
 }
@@ -206,6 +213,37 @@ fn a_helper_that_is_stuck_holds_up_its_own_path_only() {
         assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
     }
     assert!(pool.open(&third, 0).is_ok());
+}
+
+#[test]
+fn a_process_that_ends_before_its_turn_is_not_served_though_a_helper_is_there() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let other = names.make("a");
+    let process = Process::start();
+    let max_helpers = 1;
+    let pool = Running::start(Config {
+        max_helpers,
+        ..FOREVER
+    });
+    // While the one helper is held, what is asked becomes one batch, for which it looks at the path once.
+    let (begin, held) = bounded::<()>(0);
+    pool.ask_rudely(&other, move || held.recv().unwrap_or_default());
+    let (there, arrived) = bounded(1);
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&process.path(), move || {
+        there.send(()).unwrap();
+        held.recv().unwrap_or_default();
+    });
+    let answer = pool.ask_process(process.id(), 0).unwrap();
+    drop(begin);
+    arrived.recv_timeout(PATIENCE).unwrap();
+    drop((process, let_go));
+    let ended = Error {
+        stage: Stage::Open,
+        errno: libc::ENOENT,
+    };
+    assert_eq!(answer.recv_timeout(PATIENCE).unwrap().err(), Some(ended));
 }
 
 #[test]

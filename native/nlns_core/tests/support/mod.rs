@@ -37,10 +37,19 @@ impl Running {
     }
 
     pub fn open_process(&self, pid: u32, protocol: u32) -> Result<Socket, Error> {
-        let (reply, answer) = Answer::new();
-        self.0
-            .open_process(pid as i32, Spec::netlink(protocol), reply)?;
+        let answer = self.ask_process(pid, protocol)?;
         answer.recv_timeout(PATIENCE).unwrap()
+    }
+
+    pub fn ask_process(
+        &self,
+        pid: u32,
+        protocol: u32,
+    ) -> Result<Receiver<Result<Socket, Error>>, Error> {
+        let (reply, answer) = Answer::new();
+        let spec = Spec::netlink(protocol);
+        self.0.open_process(pid as i32, spec, reply)?;
+        Ok(answer)
     }
 
     pub fn ask(
