@@ -1,7 +1,7 @@
 //! Every interleaving of a request's two sides: `RUSTFLAGS="--cfg loom" cargo test -p nlns_core --test loom`.
 //!
-//! loom explores the hand-over's state machine (waiting, answered, sent, cancelled; slot full, empty)
-//! exhaustively. It cannot see the crossbeam queue, which is not built on loom's types.
+//! loom explores the hand-over's state machine (waiting, answered, sent, cancelled; slot full, empty) and
+//! the right to serve a path exhaustively. It cannot see the crossbeam queue, which is not built on loom's types.
 #![cfg(loom)]
 
 use std::sync::Arc as StdArc;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::sync::Arc;
 use loom::thread;
-use nlns_core::{Cancelled, Handover};
+use nlns_core::{Cancelled, Handover, Right};
 
 /// How many descriptors were opened and closed.
 #[derive(Clone, Default)]
@@ -107,5 +107,50 @@ fn two_takers_get_it_once_and_whoever_sees_the_message_finds_it() {
             .count();
         assert_eq!(found, 1);
         assert_eq!((counts.opened(), counts.closed()), (1, 0));
+    });
+}
+
+/// Has the right, serves until it can give it up.
+fn serve(right: &Right, queue: &loom::sync::atomic::AtomicUsize, serving: &AtomicUsize) {
+    assert_eq!(
+        serving.fetch_add(1, Ordering::SeqCst),
+        0,
+        "two serve at once"
+    );
+    loop {
+        queue.store(0, Ordering::SeqCst);
+        // NB: whoever gives it up is not serving any more, so this comes before.
+        serving.fetch_sub(1, Ordering::SeqCst);
+        if right.give_up(|| queue.load(Ordering::SeqCst) == 0) {
+            return;
+        }
+        assert_eq!(
+            serving.fetch_add(1, Ordering::SeqCst),
+            0,
+            "two serve at once"
+        );
+    }
+}
+
+#[test]
+fn of_two_who_push_none_is_overlooked_and_one_at_a_time_serves() {
+    loom::model(|| {
+        let right = Arc::new(Right::default());
+        let queue = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let serving = StdArc::new(AtomicUsize::new(0));
+        let pushers = [(); 2].map(|()| {
+            let (right, queue, serving) = (right.clone(), queue.clone(), serving.clone());
+            thread::spawn(move || {
+                queue.fetch_add(1, Ordering::SeqCst);
+                if right.claim() {
+                    serve(&right, &queue, &serving);
+                }
+            })
+        });
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        assert_eq!(queue.load(Ordering::SeqCst), 0, "one is overlooked");
+        assert!(right.claim(), "it is given up in the end");
     });
 }
