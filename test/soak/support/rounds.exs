@@ -16,14 +16,16 @@ defmodule Nlns.Soak.Rounds do
   # Between two actions of a caller, at most. Without it they have the processors for themselves.
   @pause 20
 
-  @lingers [0, 20, 1_000, :infinity]
+  # By turns, the first the one that keeps what is not let go of.
+  @lingers [:infinity, 0, 20, 1_000]
   @max_helpers [2, 16, 64, 256]
 
   @doc "Rounds until that time."
   def run(slots, start, until, seed) do
     :rand.seed(:exsss, :erlang.phash2(seed))
 
-    Stream.repeatedly(fn -> round(slots, start, min(now() + @round, until), :rand.bytes(8)) end)
+    Stream.cycle(@lingers)
+    |> Stream.map(&round(slots, start, min(now() + @round, until), :rand.bytes(8), &1))
     |> Enum.find(fn _ -> now() >= until end)
   end
 
@@ -44,8 +46,8 @@ defmodule Nlns.Soak.Rounds do
     if not Census.eventually(idle?), do: Tally.violation("not idle: #{inspect(Nlns.info())}")
   end
 
-  defp round(slots, start, until, seed) do
-    settings = [linger: Enum.random(@lingers), max_helpers: Enum.random(@max_helpers)]
+  defp round(slots, start, until, seed, linger) do
+    settings = [linger: linger, max_helpers: Enum.random(@max_helpers)]
     start(settings)
 
     makers =
