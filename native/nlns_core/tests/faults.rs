@@ -22,7 +22,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use injected::Faults;
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{CONFIG, PATIENCE, Running, descriptors, eventually, threads_are_in};
+use support::{CONFIG, PATIENCE, Running, descriptors, eventually, sleeping, threads_are_in};
 
 /// Tests count the process's descriptors, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -337,6 +337,10 @@ fn without_memory_for_another_stack_the_helpers_there_are_serve_every_path() {
         let test = "without_memory_for_another_stack_the_helpers_there_are_serve_every_path";
         let mut child = Command::new(std::env::current_exe().unwrap());
         let child = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1");
+        // Room for all that is not a stack (mallopt(3)): at the first small allocation that fails a
+        // process ends, whatever it is.
+        let child = child.env("MALLOC_ARENA_MAX", "1");
+        let child = child.env("MALLOC_TOP_PAD_", "16777216");
         let output = child.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         return;
@@ -347,7 +351,8 @@ fn without_memory_for_another_stack_the_helpers_there_are_serve_every_path() {
         .map(|path| (path.clone(), oracle(&path, 0).unwrap()))
         .collect();
     let pool = Running::start(FOREVER);
-    eventually("a first helper", || pool.0.info().started == 1);
+    // Once they sleep they have all the memory that std gives a thread.
+    eventually("keeper, watcher, closer, helper", || sleeping("nlns") == 4);
     let limit = getrlimit(Resource::As);
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();

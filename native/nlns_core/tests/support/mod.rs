@@ -149,6 +149,19 @@ pub fn threads(prefix: &str) -> usize {
         .count()
 }
 
+/// Those of them that sleep now.
+pub fn sleeping(prefix: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stat = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default()
+    };
+    // "TID (NAME) STATE ...", proc(5)
+    tasks
+        .map(stat)
+        .filter(|stat| stat.contains(&format!("({prefix}")) && stat.contains(") S "))
+        .count()
+}
+
 /// Whether any thread of this process is in the namespace that a path names.
 pub fn threads_are_in(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
