@@ -73,7 +73,9 @@ bench:
 	@scripts/setup bench
 	MIX_ENV=prod bench/run
 
+# The model test is built before, for the same reason as check-cargo's.
 soak: build
+	cargo test --locked --release --package nlns_core --test model --no-run
 	$(WITH_NETNS) scripts/soak
 
 agent: setup

@@ -53,6 +53,38 @@ defmodule Nlns.FaultsTest do
     end
   end
 
+  # The limit is not root's, so it takes another user; inside a user namespace the user is one already.
+  @uid_map File.read!("/proc/self/uid_map")
+  @user if @uid_map =~ "4294967295",
+          do: ~w(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all),
+          else: []
+
+  @tag skip:
+         if(@uid_map =~ ~r/^\s*0\s+0\s+1$/, do: "root in a user namespace of its own has no limit")
+  test "at the limit of threads those there are serve every path, and more come when there may be" do
+    vm [], wrap: @user ++ ~w(unshare -Urnm), config: nil do
+      own_run()
+      paths = for _ <- 1..4, do: Netns.path(Netns.new())
+      Application.put_all_env(nlns: [linger: :infinity])
+      {:ok, _} = Application.ensure_all_started(:nlns)
+      assert poll(fn -> Nlns.info().started == 1 end)
+      limit = &System.cmd("prlimit", ["--pid", System.pid(), "--nproc=#{&1}:"])
+      [_, before] = Regex.run(~r/^Max processes +(\S+)/m, File.read!("/proc/self/limits"))
+      {_, 0} = limit.(1)
+
+      settle = fn ->
+        for path <- paths, do: assert(open(path) == :ok) && Process.sleep(5)
+        Nlns.info().started
+      end
+
+      for _ <- 1..5, do: assert(settle.() == 1)
+      # The programs that the VM starts have limits of their own.
+      {_, 0} = limit.(before)
+      assert poll(fn -> settle.() > 1 end)
+      assert_all_in_order()
+    end
+  end
+
   # The limits of a user namespace of its own: namespaces(7), inotify(7).
   for limit <- ~w(max_inotify_instances max_inotify_watches) do
     test "with #{limit} used up, a deleted namespace is left when linger is over" do

@@ -14,6 +14,13 @@ defmodule Nlns.VM.CodeTest do
     %{paths: for(_ <- 1..4, do: Netns.new_for_test())}
   end
 
+  # That helpers survive without it is an accident of what they have called, so no crash shows it.
+  test "the library is marked to stay mapped when its module is purged" do
+    library = Application.app_dir(:nlns, "priv/native/libnlns.so")
+    {dynamic, 0} = System.cmd("readelf", ["--dynamic", library])
+    assert dynamic =~ "NODELETE"
+  end
+
   test "Nlns.Native is deleted and purged in a loop, and every caller is answered", %{
     paths: paths
   } do

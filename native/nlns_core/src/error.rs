@@ -2,6 +2,22 @@
 
 use rustix::io::Errno;
 
+/// How often in a row a call is made again that was interrupted. Fewer and a storm of signals may be
+/// answered, more and a file system that answers `EINTR` for ever holds a helper for long.
+const INTERRUPTIONS: usize = 100;
+
+/// Makes a call that a signal may interrupt (`EINTR`, signal(7)) until it was not. The pool's threads block
+/// all signals but glibc's own, by which setuid(2) and its like reach every thread of a process.
+pub(crate) fn uninterrupted<R>(mut call: impl FnMut() -> Result<R, Errno>) -> Result<R, Errno> {
+    for _ in 1..INTERRUPTIONS {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+    call()
+}
+
 /// The step of an open that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {

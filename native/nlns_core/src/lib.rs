@@ -9,7 +9,8 @@
 //! | module | its one responsibility |
 //! |---|---|
 //! | [`pool`](Pool) | the whole, as seen from outside |
-//! | `registry`, `path` | which paths are in use; one path's queue and the right to serve it |
+//! | `registry`, `path` | which paths are in use; one path's queue |
+//! | `right` | the right to serve it |
 //! | `crew`, `helper` | who is awake, who sleeps where; one helper as others see it |
 //! | `work` | what a helper thread does |
 //! | `spin` | how long it looks for work before it sleeps |
@@ -37,6 +38,7 @@ mod pool;
 mod process;
 mod registry;
 mod release;
+mod right;
 mod socket;
 mod spin;
 mod sys;
@@ -50,5 +52,7 @@ pub use netns::Spec;
 pub use observer::{Event, What, Why};
 pub use path::Reply;
 pub use pool::{Config, Pool};
+#[cfg(loom)]
+pub use right::Right;
 pub use socket::Socket;
 pub use sys::with_borrowed;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::{Error, Stage};
+use crate::error::{Error, Stage, uninterrupted};
 use crate::process::process_of;
 use crate::socket::Socket;
 use crate::sys;
@@ -88,12 +88,10 @@ impl Spec {
     }
 
     fn socket(self) -> Result<Socket, Errno> {
-        let fd = socket_with(
-            AddressFamily::from_raw(self.domain),
-            SocketType::from_raw(self.kind),
-            SocketFlags::CLOEXEC,
-            std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw),
-        )?;
+        let domain = AddressFamily::from_raw(self.domain);
+        let kind = SocketType::from_raw(self.kind);
+        let protocol = std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw);
+        let fd = uninterrupted(|| socket_with(domain, kind, SocketFlags::CLOEXEC, protocol))?;
         Ok(Socket::new(fd, self.closes_fast()))
     }
 
@@ -238,7 +236,7 @@ const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY);
 
 fn open(path: &CStr) -> Result<OwnedFd, Errno> {
-    openat(CWD, path, FLAGS, Mode::empty())
+    uninterrupted(|| openat(CWD, path, FLAGS, Mode::empty()))
 }
 
 /// What a path led to.
@@ -267,7 +265,7 @@ pub fn at_hand(path: &CStr) -> Option<Found> {
 }
 
 fn setns(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    move_into_link_name_space(fd, Some(LinkNameSpaceType::Network))
+    uninterrupted(|| move_into_link_name_space(fd, Some(LinkNameSpaceType::Network)))
 }
 
 #[cfg(test)]

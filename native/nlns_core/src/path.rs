@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::netns::Spec;
 use crate::process::Process;
 use crate::release::Departure;
+use crate::right::Right;
 use crate::socket::Socket;
 
 /// How an answer leaves the pool. Called on a thread of the pool, never on the submitter's.
@@ -43,10 +44,8 @@ pub(crate) struct Path {
     queue: (Sender<Job>, Receiver<Job>),
     /// At least the number of jobs in the queue: raised before a push, lowered after a pop.
     waiting: AtomicUsize,
-    /// Set by the push that finds it clear, which must then schedule the path; cleared by the helper
-    /// that found the queue empty. While it is set exactly one place has the path: the ready queue
-    /// or one helper. That is what keeps answers in order.
-    scheduled: AtomicBool,
+    /// Whoever has it, the ready queue or one helper, has the path.
+    scheduled: Right,
     /// Helpers that are in a namespace through this path.
     pub(crate) inside: AtomicUsize,
     /// The bed of the helper that fell asleep here last (see [`crate::crew`]); 0 if none did.
@@ -59,7 +58,7 @@ impl Path {
             name,
             queue: unbounded(),
             waiting: AtomicUsize::new(0),
-            scheduled: AtomicBool::new(false),
+            scheduled: Right::default(),
             inside: AtomicUsize::new(0),
             sleeper: AtomicU64::new(0),
         }
@@ -81,7 +80,7 @@ impl Path {
         }
         // Both ends live in `self`, so the channel is never disconnected.
         let _ = self.queue.0.send(job);
-        Ok(!self.scheduled.swap(true, Ordering::SeqCst))
+        Ok(self.scheduled.claim())
     }
 
     pub(crate) fn pop(&self) -> Option<Job> {
@@ -97,18 +96,13 @@ impl Path {
 
     /// Gives up the right to serve, unless jobs have come: then it stays with the caller.
     pub(crate) fn unschedule(&self) -> bool {
-        if !self.queue.1.is_empty() {
-            return false;
-        }
-        self.scheduled.store(false, Ordering::SeqCst);
-        // A push between the two lines has seen `scheduled` set and will not schedule.
-        self.queue.1.is_empty() || self.scheduled.swap(true, Ordering::SeqCst)
+        self.scheduled.give_up(|| self.queue.1.is_empty())
     }
 
     /// Whether nothing refers to a namespace or a request through this path.
     /// NB: a lasting answer only while nothing can be pushed.
     pub(crate) fn is_unused(&self) -> bool {
-        !self.scheduled.load(Ordering::SeqCst)
+        !self.scheduled.is_taken()
             && self.queue.1.is_empty()
             && self.inside.load(Ordering::SeqCst) == 0
     }

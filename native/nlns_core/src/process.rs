@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::error::{Error, Stage};
+use crate::error::{Error, Stage, uninterrupted};
 
 /// Holds on to the process that had a number when this was made (pidfd_open(2), Linux 5.3).
 pub(crate) struct Process(OwnedFd);
@@ -32,7 +32,8 @@ impl Process {
     pub(crate) fn is_alive(&self) -> Result<(), Error> {
         let now = Timespec::default();
         let mut pidfd = [PollFd::new(&self.0, PollFlags::IN)];
-        match poll(&mut pidfd, Some(&now)) {
+        // Interrupted by any signal that has come, though it does not wait.
+        match uninterrupted(|| poll(&mut pidfd, Some(&now))) {
             Ok(0) => Ok(()),
             Ok(_) | Err(_) => Err(ENDED),
         }

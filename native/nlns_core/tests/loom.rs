@@ -1,7 +1,7 @@
 //! Every interleaving of a request's two sides: `RUSTFLAGS="--cfg loom" cargo test -p nlns_core --test loom`.
 //!
-//! loom explores the hand-over's state machine (waiting, answered, sent, cancelled; slot full, empty)
-//! exhaustively. It cannot see the crossbeam queue, which is not built on loom's types.
+//! loom explores the hand-over's state machine (waiting, answered, sent, cancelled; slot full, empty) and
+//! the right to serve a path exhaustively. It cannot see the crossbeam queue, which is not built on loom's types.
 #![cfg(loom)]
 
 use std::sync::Arc as StdArc;
@@ -9,32 +9,53 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::sync::Arc;
 use loom::thread;
-use nlns_core::{Cancelled, Handover};
+use nlns_core::{Cancelled, Handover, Right};
 
-/// Stands for a descriptor: counts how often it was closed.
-struct Counted(StdArc<AtomicUsize>);
+/// How many descriptors were opened and closed.
+#[derive(Clone, Default)]
+struct Counts(StdArc<[AtomicUsize; 2]>);
+
+impl Counts {
+    fn opened(&self) -> usize {
+        self.0[0].load(Ordering::SeqCst)
+    }
+
+    fn closed(&self) -> usize {
+        self.0[1].load(Ordering::SeqCst)
+    }
+}
+
+/// Stands for a descriptor.
+struct Counted(Counts);
+
+impl Counted {
+    fn open(counts: &Counts) -> Self {
+        counts.0[0].fetch_add(1, Ordering::SeqCst);
+        Self(counts.clone())
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.0[1].fetch_add(1, Ordering::SeqCst);
     }
 }
 
 /// The helper's side: whether the message was sent.
-fn helper(handover: &Handover<Counted>, closed: &StdArc<AtomicUsize>) -> bool {
+fn helper(handover: &Handover<Counted>, counts: &Counts) -> bool {
     if handover.is_cancelled() {
         return false;
     }
-    let sending = handover.offer(Some(Counted(closed.clone())));
+    let sending = handover.offer(Some(Counted::open(counts)));
     sending.is_some()
 }
 
 #[test]
 fn a_cancel_against_an_answer_leaves_nothing_open_and_knows_of_the_message() {
     loom::model(|| {
-        let closed = StdArc::new(AtomicUsize::new(0));
+        let counts = Counts::default();
         let handover = Arc::new(Handover::default());
-        let (theirs, count) = (handover.clone(), closed.clone());
+        let (theirs, count) = (handover.clone(), counts.clone());
         let helper = thread::spawn(move || helper(&theirs, &count));
         let cancelled = handover.cancel();
         let sent = helper.join().unwrap();
@@ -43,31 +64,26 @@ fn a_cancel_against_an_answer_leaves_nothing_open_and_knows_of_the_message() {
         assert_eq!(handover.is_sent(), sent);
         assert!(handover.take().is_none());
         drop(handover);
-        assert!(closed.load(Ordering::SeqCst) <= 1);
-        if sent {
-            assert_eq!(closed.load(Ordering::SeqCst), 1);
-        }
+        assert_eq!(counts.closed(), counts.opened());
     });
 }
 
 #[test]
 fn a_descriptor_is_taken_by_one_or_closed_never_both() {
     loom::model(|| {
-        let closed = StdArc::new(AtomicUsize::new(0));
+        let counts = Counts::default();
         let handover = Arc::new(Handover::default());
-        let (theirs, count) = (handover.clone(), closed.clone());
+        let (theirs, count) = (handover.clone(), counts.clone());
         let helping = thread::spawn(move || helper(&theirs, &count));
         let other = handover.clone();
         let taking = thread::spawn(move || other.take());
         let cancelled = handover.cancel();
         let taken = taking.join().unwrap();
         let sent = helping.join().unwrap();
-        let was_taken = taken.is_some();
-        assert!(!was_taken || closed.load(Ordering::SeqCst) == 0);
+        assert!(taken.is_none() || counts.closed() == 0);
         drop(taken);
         drop(handover);
-        let opened = usize::from(was_taken || closed.load(Ordering::SeqCst) == 1);
-        assert_eq!(closed.load(Ordering::SeqCst), opened);
+        assert_eq!(counts.closed(), counts.opened());
         assert!(!sent || cancelled != Cancelled::Before);
     });
 }
@@ -75,9 +91,9 @@ fn a_descriptor_is_taken_by_one_or_closed_never_both() {
 #[test]
 fn two_takers_get_it_once_and_whoever_sees_the_message_finds_it() {
     loom::model(|| {
-        let closed = StdArc::new(AtomicUsize::new(0));
+        let counts = Counts::default();
         let handover = Arc::new(Handover::default());
-        let (theirs, count) = (handover.clone(), closed.clone());
+        let (theirs, count) = (handover.clone(), counts.clone());
         let helping = thread::spawn(move || helper(&theirs, &count));
         let other = handover.clone();
         let taking = thread::spawn(move || other.is_sent().then(|| other.take()).flatten());
@@ -90,6 +106,51 @@ fn two_takers_get_it_once_and_whoever_sees_the_message_finds_it() {
             .filter(|t| t.is_some())
             .count();
         assert_eq!(found, 1);
-        assert_eq!(closed.load(Ordering::SeqCst), 0);
+        assert_eq!((counts.opened(), counts.closed()), (1, 0));
+    });
+}
+
+/// Has the right, serves until it can give it up.
+fn serve(right: &Right, queue: &loom::sync::atomic::AtomicUsize, serving: &AtomicUsize) {
+    assert_eq!(
+        serving.fetch_add(1, Ordering::SeqCst),
+        0,
+        "two serve at once"
+    );
+    loop {
+        queue.store(0, Ordering::SeqCst);
+        // NB: whoever gives it up is not serving any more, so this comes before.
+        serving.fetch_sub(1, Ordering::SeqCst);
+        if right.give_up(|| queue.load(Ordering::SeqCst) == 0) {
+            return;
+        }
+        assert_eq!(
+            serving.fetch_add(1, Ordering::SeqCst),
+            0,
+            "two serve at once"
+        );
+    }
+}
+
+#[test]
+fn of_two_who_push_none_is_overlooked_and_one_at_a_time_serves() {
+    loom::model(|| {
+        let right = Arc::new(Right::default());
+        let queue = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let serving = StdArc::new(AtomicUsize::new(0));
+        let pushers = [(); 2].map(|()| {
+            let (right, queue, serving) = (right.clone(), queue.clone(), serving.clone());
+            thread::spawn(move || {
+                queue.fetch_add(1, Ordering::SeqCst);
+                if right.claim() {
+                    serve(&right, &queue, &serving);
+                }
+            })
+        });
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        assert_eq!(queue.load(Ordering::SeqCst), 0, "one is overlooked");
+        assert!(right.claim(), "it is given up in the end");
     });
 }

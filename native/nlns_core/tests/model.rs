@@ -8,7 +8,6 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::mount::mount_bind;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use support::netns::{Directory, cookie, mount_new, oracle, remove, unshare_net};
+use support::netns::{Directory, Process, cookie, mount_new, oracle, remove, unshare_net};
 use support::{CONFIG, Running, descriptors, eventually};
 
 const NAMES: usize = 4;
@@ -112,7 +111,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// The world that the steps change.
 struct World {
     names: Directory,
-    processes: [Option<Child>; NAMES],
+    processes: [Option<Process>; NAMES],
     threads: [Option<Thread>; NAMES],
 }
 
@@ -142,7 +141,7 @@ impl World {
             Target::Name(n) => self.name(*n),
             Target::Special(n) => SPECIAL[*n].into(),
             Target::Process(n) => match &self.processes[*n] {
-                Some(child) => format!("/proc/{}/ns/net", child.id()).into(),
+                Some(process) => process.path(),
                 None => "/proc/4194304/ns/net".into(),
             },
             Target::Thread(n) => match &self.threads[*n] {
@@ -191,14 +190,9 @@ impl World {
             }
             Step::StartProcess(n) => {
                 self.apply(&Step::KillProcess(n));
-                self.processes[n] = Some(sleeper());
+                self.processes[n] = Some(Process::start());
             }
-            Step::KillProcess(n) => {
-                if let Some(mut child) = self.processes[n].take() {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                }
-            }
+            Step::KillProcess(n) => drop(self.processes[n].take()),
             Step::StartThread(n) => {
                 self.apply(&Step::EndThread(n));
                 self.threads[n] = Some(mover());
@@ -230,18 +224,9 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         for n in 0..NAMES {
-            self.apply(&Step::KillProcess(n));
             self.apply(&Step::EndThread(n));
         }
     }
-}
-
-/// A process in a namespace of its own.
-fn sleeper() -> Child {
-    support::netns::in_fresh_thread(|| {
-        unshare_net();
-        Command::new("sleep").arg("1000").spawn().unwrap()
-    })
 }
 
 /// A thread in a namespace of its own, and in another each time it is told to go.

@@ -3,15 +3,14 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use nlns_core::{Config, Error, Reply, Socket, Spec, State};
+use nlns_core::{Config, Error, Reply, Socket, Spec, Stage, State};
 
-use support::netns::{Directory, cookie, in_fresh_thread, oracle, remove, unshare_net};
+use support::netns::{Directory, Process, cookie, oracle, remove};
 use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, threads};
 
 /// Tests count the process's threads and descriptors, so they run one at a time.
@@ -40,34 +39,27 @@ fn helpers_stay_where_they_are_used_and_leave_when_they_have_lingered() {
     eventually("ended but for one", || threads("nlns-helper") == 1);
 }
 
+/// Opens, and gives the helper time to settle there: before it does, it looks by itself.
+fn settle(pool: &Running, path: &std::path::Path) {
+    pool.open(path, 0).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(pool.pinned(), 1);
+}
+
 #[test]
 fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
-    pool.open(&path, 0).unwrap();
+    settle(&pool, &path);
     remove(&path);
     eventually("left the deleted", || pool.pinned() == 0);
 
-    let mut child = process();
-    let path = PathBuf::from(format!("/proc/{}/ns/net", child.id()));
-    pool.open(&path, 0).unwrap();
-    end(&mut child);
+    let process = Process::start();
+    settle(&pool, &process.path());
+    drop(process);
     eventually("left the dead", || pool.pinned() == 0);
-}
-
-/// A process in a namespace of its own.
-fn process() -> Child {
-    in_fresh_thread(|| {
-        unshare_net();
-        Command::new("sleep").arg("1000").spawn().unwrap()
-    })
-}
-
-fn end(child: &mut Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]
@@ -90,20 +82,20 @@ fn what_a_link_leads_to_is_left_at_once_too() {
     eventually("left the deleted", || pool.pinned() == 0);
 
     // As `ip netns` is shown a container, and a file as the container sees it.
-    let mut child = process();
-    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    let process = Process::start();
+    let proc = PathBuf::from(format!("/proc/{}", process.id()));
     link("process", &proc.join("ns/net"));
-    end(&mut child);
+    drop(process);
     eventually("left the dead", || pool.pinned() == 0);
 
-    let mut child = process();
-    let proc = PathBuf::from(format!("/proc/{}", child.id()));
+    let process = Process::start();
+    let proc = PathBuf::from(format!("/proc/{}", process.id()));
     let path = names.make("b");
     link(
         "seen",
         &proc.join("root").join(path.strip_prefix("/").unwrap()),
     );
-    end(&mut child);
+    drop(process);
     eventually("left what nobody sees", || pool.pinned() == 0);
 }
 
@@ -151,7 +143,7 @@ fn a_renamed_name_is_left_at_once() {
     let link = names.0.join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let pool = Running::start(FOREVER);
-    pool.open(&link, 0).unwrap();
+    settle(&pool, &link);
     std::fs::rename(&link, names.0.join("other")).unwrap();
     eventually("left", || pool.pinned() == 0);
 }
@@ -295,6 +287,37 @@ fn a_helper_that_is_stuck_holds_up_its_own_path_only() {
         assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
     }
     assert!(pool.open(&third, 0).is_ok());
+}
+
+#[test]
+fn a_process_that_ends_before_its_turn_is_not_served_though_a_helper_is_there() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let other = names.make("a");
+    let process = Process::start();
+    let max_helpers = 1;
+    let pool = Running::start(Config {
+        max_helpers,
+        ..FOREVER
+    });
+    // While the one helper is held, what is asked becomes one batch, for which it looks at the path once.
+    let (begin, held) = bounded::<()>(0);
+    pool.ask_rudely(&other, move || held.recv().unwrap_or_default());
+    let (there, arrived) = bounded(1);
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&process.path(), move || {
+        there.send(()).unwrap();
+        held.recv().unwrap_or_default();
+    });
+    let answer = pool.ask_process(process.id(), 0).unwrap();
+    drop(begin);
+    arrived.recv_timeout(PATIENCE).unwrap();
+    drop((process, let_go));
+    let ended = Error {
+        stage: Stage::Open,
+        errno: libc::ENOENT,
+    };
+    assert_eq!(answer.recv_timeout(PATIENCE).unwrap().err(), Some(ended));
 }
 
 #[test]

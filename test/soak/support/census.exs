@@ -7,7 +7,7 @@ defmodule Nlns.Soak.Census do
   @limit "/proc/sys/user/max_net_namespaces"
   @no_limit 100_000
 
-  @enforce_keys [:descriptors, :threads, :outside, :namespaces, :rss_kib, :paths]
+  @enforce_keys [:descriptors, :threads, :outside, :namespaces, :rss_kib]
   defstruct @enforce_keys
 
   @doc """
@@ -22,8 +22,7 @@ defmodule Nlns.Soak.Census do
       threads: Enum.frequencies_by(Proc.threads(), & &1.name),
       outside: length(Proc.threads_outside()),
       namespaces: namespaces_back_at(namespaces),
-      rss_kib: rss_kib(),
-      paths: Nlns.info().paths
+      rss_kib: rss_kib()
     }
   end
 

@@ -6,6 +6,8 @@ defmodule Nlns.Soak.Closing do
 
   # Of the plateau after warm-up; and what a measurement of it varies by.
   @growth 1.10
+  # Fewer and the run says little.
+  @made_per_minute 10_000
 
   @doc "Prints it; the exit status."
   def table(before, now, plateau, ms) do
@@ -21,9 +23,13 @@ defmodule Nlns.Soak.Closing do
         [
           row("threads outside the VM's namespace", before.outside, now.outside),
           row("network namespaces in the kernel", before.namespaces, now.namespaces),
-          row("paths the pool knows", before.paths, now.paths),
           row("resident KiB (before: after warm-up)", plateau, now.rss_kib, plateau * @growth),
-          row("violations", 0, Tally.counted(:violation))
+          row("violations", 0, Tally.counted(:violation)),
+          at_least(
+            "namespaces made (before: at least)",
+            div(@made_per_minute * ms, 60_000),
+            Tally.counted(:made)
+          )
         ]
 
     for {text, was, is, ok?} <- held, do: line([text, was, is, if(ok?, do: "ok", else: "FAILED")])
@@ -46,6 +52,7 @@ defmodule Nlns.Soak.Closing do
 
   defp row(what, was, is), do: row(what, was, is, was)
   defp row(what, was, is, limit), do: {what, was, is, is <= limit}
+  defp at_least(what, least, is), do: {what, least, is, is >= least}
 
   defp text({:killed, kind}), do: "killed: #{kind}"
   defp text({:short_timeout, reason}), do: "short timeout: #{inspect(reason)}"

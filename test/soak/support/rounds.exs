@@ -16,14 +16,16 @@ defmodule Nlns.Soak.Rounds do
   # Between two actions of a caller, at most. Without it they have the processors for themselves.
   @pause 20
 
-  @lingers [0, 20, 1_000, :infinity]
+  # By turns, the first the one that keeps what is not let go of.
+  @lingers [:infinity, 0, 20, 1_000]
   @max_helpers [2, 16, 64, 256]
 
   @doc "Rounds until that time."
   def run(slots, start, until, seed) do
     :rand.seed(:exsss, :erlang.phash2(seed))
 
-    Stream.repeatedly(fn -> round(slots, start, min(now() + @round, until), :rand.bytes(8)) end)
+    Stream.cycle(@lingers)
+    |> Stream.map(&round(slots, start, min(now() + @round, until), :rand.bytes(8), &1))
     |> Enum.find(fn _ -> now() >= until end)
   end
 
@@ -44,8 +46,8 @@ defmodule Nlns.Soak.Rounds do
     if not Census.eventually(idle?), do: Tally.violation("not idle: #{inspect(Nlns.info())}")
   end
 
-  defp round(slots, start, until, seed) do
-    settings = [linger: Enum.random(@lingers), max_helpers: Enum.random(@max_helpers)]
+  defp round(slots, start, until, seed, linger) do
+    settings = [linger: linger, max_helpers: Enum.random(@max_helpers)]
     start(settings)
 
     makers =
@@ -58,12 +60,18 @@ defmodule Nlns.Soak.Rounds do
     victims = for n <- 1..@victims, do: looping({seed, :victim, n}, until, &Victims.act/1, slots)
     for task <- callers ++ victims ++ makers, do: Task.await(task, 120_000)
 
-    case Nlns.info() do
-      %{died: 0} -> :ok
-      info -> Tally.violation("helpers that died: #{info.died}")
-    end
+    # All was destroyed, so nobody may be anywhere, whatever linger says, and nothing be remembered.
+    if not Census.eventually(&left?/0, 10_000),
+      do: Tally.violation("after all was destroyed: #{inspect(Nlns.info(), limit: 500)}")
 
     IO.puts(progress(start, settings))
+  end
+
+  defp left? do
+    info = Nlns.info()
+
+    match?(%{waiting: 0, paths: 0, closing: 0, stuck: 0, died: 0}, info) and
+      Enum.all?(info.helpers, &(&1.path == nil)) and Proc.threads_outside() == []
   end
 
   defp make(mine),

@@ -79,9 +79,17 @@ defmodule Nlns.Soak.World do
     if not :ets.insert_new(@cookies, {cookie}),
       do: Tally.violation("#{path} is served from a namespace that was there before it")
 
-    {recent, old} = Enum.split([cookie | Process.get({:cookies, slot}, [])], @remembered)
+    {recent, old} = Enum.split([cookie | recent(slot)], @remembered)
     for cookie <- old, do: :ets.delete(@cookies, cookie)
-    Process.put({:cookies, slot}, recent)
+    :ets.insert(@cookies, {{:recent, slot}, recent})
+  end
+
+  # NB: in the table, because a maker ends with its round, and what it forgot would stay there for ever.
+  defp recent(slot) do
+    case :ets.lookup(@cookies, {:recent, slot}) do
+      [{_, recent}] -> recent
+      [] -> []
+    end
   end
 
   @doc """

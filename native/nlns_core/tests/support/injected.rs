@@ -12,13 +12,15 @@ use nlns_core::{Config, Pool};
 use parking_lot::Mutex;
 
 /// What may be made to fail.
-const CALLS: [i64; 10] = [
+const CALLS: [i64; 12] = [
     libc::SYS_close,
     libc::SYS_openat,
     libc::SYS_openat2,
-    libc::SYS_ioctl,
+    libc::SYS_newfstatat,
     libc::SYS_setns,
     libc::SYS_socket,
+    libc::SYS_getsockopt,
+    libc::SYS_ioctl,
     libc::SYS_clone3,
     libc::SYS_pidfd_open,
     libc::SYS_inotify_init1,
@@ -29,21 +31,27 @@ const RECV: libc::c_ulong = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
 const SEND: libc::c_ulong = 0xc018_2101; // SECCOMP_IOCTL_NOTIF_SEND
 const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
-/// Which calls fail now, with which errno, and which do not return.
+/// Which calls fail now, with which errno and how often, and which do not return.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<HashMap<i64, Fault>>>);
 
 #[derive(Clone)]
 enum Fault {
-    Fails(i32),
+    Fails(i32, usize),
     /// Until the other end is dropped.
     Waits(Receiver<()>),
 }
 
 impl Faults {
+    /// Until it is healed.
     pub fn fail(&self, call: i64, errno: i32) {
+        self.fail_times(call, errno, usize::MAX);
+    }
+
+    /// So many times in a row.
+    pub fn fail_times(&self, call: i64, errno: i32, times: usize) {
         assert!(CALLS.contains(&call));
-        self.0.lock().insert(call, Fault::Fails(errno));
+        self.0.lock().insert(call, Fault::Fails(errno, times));
     }
 
     /// Lets the call return when what this returns is dropped, not before.
@@ -52,6 +60,15 @@ impl Faults {
         let (let_go, held) = bounded(0);
         self.0.lock().insert(call, Fault::Waits(held));
         let_go
+    }
+
+    /// The call says that it succeeded, and has done nothing.
+    pub fn pretend(&self, call: i64) {
+        self.fail(call, 0);
+    }
+
+    pub fn forget(&self, call: i64) {
+        self.0.lock().remove(&call);
     }
 
     pub fn heal(&self) {
@@ -75,6 +92,16 @@ impl Faults {
         starter.join().expect("the starter does not panic")
     }
 
+    /// What is to become of this call; `None`: what the kernel makes of it by itself.
+    fn fault(&self, call: i64) -> Option<Fault> {
+        let mut faults = self.0.lock();
+        let fault = faults.get_mut(&call)?;
+        if let Fault::Fails(_, times) = fault {
+            *times = times.checked_sub(1)?;
+        }
+        Some(fault.clone())
+    }
+
     fn answer(&self, listener: &Arc<OwnedFd>) {
         loop {
             let mut poll = libc::pollfd {
@@ -94,10 +121,9 @@ impl Faults {
             if unsafe { libc::ioctl(listener.as_raw_fd(), RECV as _, &raw mut asked) } != 0 {
                 continue;
             }
-            let fault = self.0.lock().get(&i64::from(asked.data.nr)).cloned();
-            match fault {
+            match self.fault(asked.data.nr.into()) {
                 None => respond(listener, asked.id, None),
-                Some(Fault::Fails(errno)) => respond(listener, asked.id, Some(errno)),
+                Some(Fault::Fails(errno, _)) => respond(listener, asked.id, Some(errno)),
                 Some(Fault::Waits(held)) => {
                     let listener = listener.clone();
                     std::thread::spawn(move || {

@@ -36,6 +36,22 @@ impl Running {
         self.ask(path, protocol)?.recv_timeout(PATIENCE).unwrap()
     }
 
+    pub fn open_process(&self, pid: u32, protocol: u32) -> Result<Socket, Error> {
+        let answer = self.ask_process(pid, protocol)?;
+        answer.recv_timeout(PATIENCE).unwrap()
+    }
+
+    pub fn ask_process(
+        &self,
+        pid: u32,
+        protocol: u32,
+    ) -> Result<Receiver<Result<Socket, Error>>, Error> {
+        let (reply, answer) = Answer::new();
+        let spec = Spec::netlink(protocol);
+        self.0.open_process(pid as i32, spec, reply)?;
+        Ok(answer)
+    }
+
     pub fn ask(
         &self,
         path: &Path,
@@ -141,4 +157,29 @@ pub fn outside() -> usize {
     tasks
         .filter(|task| netns(&task.as_ref().unwrap().path()).is_ok_and(|netns| netns != home))
         .count()
+}
+
+/// Those of them that sleep now.
+pub fn sleeping(prefix: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stat = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default()
+    };
+    // "TID (NAME) STATE ...", proc(5)
+    tasks
+        .map(stat)
+        .filter(|stat| stat.contains(&format!("({prefix}")) && stat.contains(") S "))
+        .count()
+}
+
+/// Whether any thread of this process is in the namespace that a path names.
+pub fn threads_are_in(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let inode = |path: &Path| std::fs::metadata(path).map(|netns| netns.ino());
+    let there = inode(path).unwrap();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let netns = |task: std::io::Result<std::fs::DirEntry>| task.unwrap().path().join("ns/net");
+    tasks
+        .map(netns)
+        .any(|task| inode(&task).is_ok_and(|inode| inode == there))
 }

@@ -9,6 +9,7 @@ use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -85,6 +86,33 @@ pub fn mount_new(path: &Path) {
 pub fn remove(path: &Path) {
     while unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).is_ok() {}
     let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
+}
+
+/// A process in a namespace of its own, ended and reaped when dropped.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start() -> Self {
+        Self(in_fresh_thread(|| {
+            unshare_net();
+            Command::new("sleep").arg("1000").spawn().unwrap()
+        }))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/ns/net", self.id()).into()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 pub fn in_fresh_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
