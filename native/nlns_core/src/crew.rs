@@ -7,7 +7,8 @@
 //! the one that has slept longest. But before all of them one that naps, or fell asleep as recently as one
 //! that does, having just served: it is cheaper to wake than any other, wherever it must go.
 
-use std::collections::{BTreeMap, HashMap};
+mod roster;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ use crate::helper::Helper;
 use crate::path::Path;
 use crate::release::Departure;
 use crate::work::NAP;
+
+pub(crate) use roster::Bed;
+use roster::Roster;
 
 /// The most that one helper thread in `CPUS_PER_AWAKE` processors is kept awake by requests alone.
 /// Fewer leaves paths waiting for each other on large machines; more takes the schedulers' cores.
@@ -32,32 +36,6 @@ pub(crate) struct Crew {
     /// What times are counted from.
     epoch: Instant,
     roster: Mutex<Roster>,
-}
-
-#[derive(Default)]
-struct Roster {
-    /// Threads that exist, were ordered, or have ended but not been joined.
-    hired: usize,
-    members: HashMap<u64, Arc<Helper>>,
-    /// Asleep in a namespace, by the order of falling asleep, and when that was in time since the
-    /// pool's start.
-    pinned: BTreeMap<u64, (Arc<Helper>, Duration)>,
-    /// Asleep where they have just served, until the keeper lets them settle, and since when.
-    napping: Vec<(Arc<Helper>, Duration)>,
-    /// Asleep in the VM's own.
-    parked: Vec<Arc<Helper>>,
-    clock: u64,
-}
-
-/// How a helper sleeps.
-#[derive(Clone, Copy)]
-pub(crate) enum Bed {
-    /// For a moment, before it settles.
-    Nap,
-    /// In the namespace where it is, which is watched.
-    Pinned,
-    /// In the VM's own.
-    Parked,
 }
 
 /// What a call for help came to.
@@ -251,54 +229,4 @@ impl Crew {
     pub(crate) fn helpers(&self) -> Vec<Arc<Helper>> {
         self.roster.lock().members.values().cloned().collect()
     }
-}
-
-impl Roster {
-    /// One that has just fallen asleep, else the one that sleeps where `path` leads, else one that sleeps
-    /// nowhere.
-    fn sleeper_for(&mut self, path: Option<&Arc<Path>>, now: Duration) -> Option<Arc<Helper>> {
-        if let Some((helper, _)) = self.napping.pop() {
-            return Some(helper);
-        }
-        if let Some(last) = self.pinned.last_entry()
-            && now.saturating_sub(last.get().1) < NAP
-        {
-            return Some(last.remove().0);
-        }
-        let home = path.map_or(0, |path| path.sleeper.swap(0, Ordering::Relaxed));
-        let pinned = self.pinned.remove(&home).map(|(helper, _)| helper);
-        pinned.or_else(|| self.parked.pop())
-    }
-
-    fn longest_sleeper(&mut self) -> Option<Arc<Helper>> {
-        self.pinned.pop_first().map(|(_, (helper, _))| helper)
-    }
-
-    fn lay(&mut self, helper: &Arc<Helper>, bed: Bed, now: Duration) {
-        match bed {
-            Bed::Nap => self.napping.push((helper.clone(), now)),
-            Bed::Parked => self.parked.push(helper.clone()),
-            Bed::Pinned => {
-                self.clock += 1;
-                helper.bed.store(self.clock, Ordering::Relaxed);
-                if let Some(path) = helper.path() {
-                    path.sleeper.store(self.clock, Ordering::Relaxed);
-                }
-                self.pinned.insert(self.clock, (helper.clone(), now));
-            }
-        }
-    }
-
-    fn lift(&mut self, helper: &Arc<Helper>) -> bool {
-        let pinned = helper.bed.load(Ordering::Relaxed);
-        let is_this = |other: &Arc<Helper>| other.id == helper.id;
-        self.pinned.remove(&pinned).is_some()
-            || take_from(&mut self.napping, |(other, _)| is_this(other))
-            || take_from(&mut self.parked, is_this)
-    }
-}
-
-fn take_from<T>(beds: &mut Vec<T>, is_this: impl FnMut(&T) -> bool) -> bool {
-    let place = beds.iter().position(is_this);
-    place.map(|place| beds.swap_remove(place)).is_some()
 }

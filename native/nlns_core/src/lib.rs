@@ -14,7 +14,7 @@
 //! | `crew`, `helper` | who is awake, who sleeps where; one helper as others see it |
 //! | `work` | what a helper thread does |
 //! | `spin` | how long it looks for work before it sleeps |
-//! | `keeper` | starting, joining and watching over helpers |
+//! | `keeper` | starting, joining and watching over helpers, ending their naps |
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
 //! | [`observer`](Event) | what is told of helpers that settle and leave |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |

@@ -1,61 +1,25 @@
 //! Network namespaces: what a path names, where this thread is, how it gets from one to the other.
 
+mod look;
+mod spec;
+
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, stat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, Stage, uninterrupted};
-use crate::process::process_of;
 use crate::socket::Socket;
 use crate::sys;
+
+pub use look::at_hand;
+use look::{Found, Identity, look_up, open};
+pub use spec::Spec;
 
 /// Not `/proc/thread-self`: that is where a thread is, this is where the VM is (the main thread's).
 const OF_PROCESS: &CStr = c"/proc/self/ns/net";
 const OF_THREAD: &CStr = c"/proc/thread-self/ns/net";
-
-/// What a path led to. Device and inode name a namespace only while somebody holds it, because the
-/// kernel uses the numbers of dead ones again at once; whoever compares must be inside one of the two.
-/// Mode and owner are part of it so that a namespace file made unreadable is opened, and refused, anew
-/// (kernels that make namespace files immutable allow no such change).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    dev: u64,
-    ino: u64,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-}
-
-impl Identity {
-    /// The file that `path` leads to now (stat(2): 1.5 to 7 µs, no descriptor).
-    pub fn of_path(path: &CStr) -> Result<Self, Errno> {
-        stat(path).map(Self::from)
-    }
-
-    fn of_fd(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
-        fstat(fd).map(Self::from)
-    }
-
-    fn is_same_namespace(&self, other: &Self) -> bool {
-        (self.dev, self.ino) == (other.dev, other.ino)
-    }
-}
-
-impl From<Stat> for Identity {
-    fn from(stat: Stat) -> Self {
-        Self {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-            mode: stat.st_mode,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-        }
-    }
-}
 
 /// A namespace that the calling thread is in.
 #[derive(Clone, Copy, Debug)]
@@ -64,41 +28,6 @@ pub struct Netns {
     /// What every socket made here answers for `SO_NETNS_COOKIE`: told by the namespace itself where
     /// the kernel can, else by the first socket. `None` until then, and always before Linux 5.14.
     cookie: Option<u64>,
-}
-
-/// Which socket to make: socket(2)'s three arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spec {
-    /// `AF_*`
-    pub domain: u16,
-    /// `SOCK_*`, without flags
-    pub kind: u32,
-    /// The protocol, in the form that socket(2) takes for the domain.
-    pub protocol: u32,
-}
-
-impl Spec {
-    /// `AF_NETLINK`, `SOCK_RAW`, and one of the `NETLINK_*` protocols.
-    pub const fn netlink(protocol: u32) -> Self {
-        Self {
-            domain: libc::AF_NETLINK as u16,
-            kind: libc::SOCK_RAW as u32,
-            protocol,
-        }
-    }
-
-    fn socket(self) -> Result<Socket, Errno> {
-        let domain = AddressFamily::from_raw(self.domain);
-        let kind = SocketType::from_raw(self.kind);
-        let protocol = std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw);
-        let fd = uninterrupted(|| socket_with(domain, kind, SocketFlags::CLOEXEC, protocol))?;
-        Ok(Socket::new(fd, self.closes_fast()))
-    }
-
-    /// See [`crate::socket`].
-    fn closes_fast(self) -> bool {
-        self.domain == libc::AF_NETLINK as u16 && self.protocol != libc::NETLINK_NETFILTER as u32
-    }
 }
 
 /// The thread is not, or may not be, where it should be; all it may still do is end.
@@ -227,41 +156,6 @@ impl Netns {
             _ => Err(Refusal::InDoubt),
         }
     }
-}
-
-/// NB: never without `O_NONBLOCK`, or a FIFO in the path's place holds the helper for ever.
-const FLAGS: OFlags = OFlags::RDONLY
-    .union(OFlags::CLOEXEC)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY);
-
-fn open(path: &CStr) -> Result<OwnedFd, Errno> {
-    uninterrupted(|| openat(CWD, path, FLAGS, Mode::empty()))
-}
-
-/// What a path led to.
-pub struct Found(OwnedFd, Identity);
-
-impl Found {
-    fn new(fd: OwnedFd) -> Result<Self, Errno> {
-        let identity = Identity::of_fd(fd.as_fd())?;
-        Ok(Self(fd, identity))
-    }
-}
-
-fn look_up(path: &CStr) -> Result<Found, Refusal> {
-    let found = open(path).and_then(Found::new);
-    found.map_err(Refusal::at(Stage::Open))
-}
-
-/// What `path` names, if the kernel can tell without asking a file system that may not answer:
-/// `RESOLVE_CACHED` of openat2(2) (Linux 5.12). `/proc/PID/ns/net` is never cached, but it answers.
-pub fn at_hand(path: &CStr) -> Option<Found> {
-    let fd = match process_of(path) {
-        Some((_, "ns/net")) => open(path),
-        _ => openat2(CWD, path, FLAGS, Mode::empty(), ResolveFlags::CACHED),
-    };
-    fd.and_then(Found::new).ok()
 }
 
 fn setns(fd: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -11,8 +11,10 @@
 //! Looking up the directory is the helper's part, so a mount that does not answer never blocks the
 //! watcher; all the watcher thread does is wait in epoll(7) and wake helpers.
 
+mod links;
+
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Weak};
@@ -20,19 +22,17 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use rustix::fs::readlink;
 use rustix::io::{Errno, Result};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::helper::Helper;
 use crate::process::process_of;
 
+use links::{MOST_LINKS, split, target_of};
+
 const STOP: u64 = 0;
 const INOTIFY: u64 = 1;
 const FIRST_PROCESS: u64 = 2;
-
-/// The kernel follows no more links in one path (path_resolution(7)).
-const MOST_LINKS: usize = 40;
 
 /// Descriptors and what they are watched for.
 pub(crate) struct Watcher {
@@ -258,48 +258,5 @@ impl Watched {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.watcher.unwatch(self);
-    }
-}
-
-/// Where `path` links to, if it is a symbolic link (what links in `/proc` say may be no path: readlink(2)).
-fn target_of(path: &CStr) -> Option<CString> {
-    let target = readlink(path, Vec::new()).ok()?;
-    if target.to_bytes().starts_with(b"/") {
-        return Some(target);
-    }
-    let (directory, _) = split(path)?;
-    CString::new([directory.to_bytes(), b"/", target.to_bytes()].concat()).ok()
-}
-
-/// Directory and name; `None` for a path that ends with a slash.
-fn split(path: &CStr) -> Option<(CString, Box<CStr>)> {
-    let bytes = path.to_bytes();
-    let (directory, name) = match bytes.iter().rposition(|&byte| byte == b'/') {
-        None => (&b"."[..], bytes),
-        Some(0) => (&b"/"[..], &bytes[1..]),
-        Some(slash) => (&bytes[..slash], &bytes[slash + 1..]),
-    };
-    let name = CString::new(name).ok().filter(|name| !name.is_empty())?;
-    Some((CString::new(directory).ok()?, name.into_boxed_c_str()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_split_at_its_last_slash() {
-        let parts = |path| {
-            split(path).map(|(directory, name)| {
-                let text = |bytes: &CStr| bytes.to_str().unwrap().to_owned();
-                (text(&directory), text(&name))
-            })
-        };
-        let of = |directory: &str, name: &str| Some((directory.to_owned(), name.to_owned()));
-        assert_eq!(parts(c"/run/netns/a"), of("/run/netns", "a"));
-        assert_eq!(parts(c"/a"), of("/", "a"));
-        assert_eq!(parts(c"a"), of(".", "a"));
-        assert_eq!(parts(c"/a/"), None);
-        assert_eq!(parts(c""), None);
     }
 }

@@ -1,4 +1,7 @@
-//! What a helper thread does: take a ready path, get there, prove it, serve, sleep.
+//! What a helper thread does: take a ready path, get there, serve what waits, sleep.
+
+mod rest;
+mod serve;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,32 +11,15 @@ use crossbeam_utils::sync::Parker;
 use rustix::thread::sched_getcpu;
 
 use crate::crew::Bed;
-use crate::error::Error;
 use crate::helper::{Helper, Place};
-use crate::keeper::{Order, TICK};
+use crate::keeper::Order;
 use crate::netns::{self, Host, InDoubt, Netns, Refusal};
 use crate::observer::Why;
-use crate::path::{Job, Path, Reply, Request};
+use crate::path::Path;
 use crate::pool::Pool;
-use crate::socket::Socket;
 
-/// Requests served between two looks at the path. More makes other paths wait longer for their turn
-/// (some 5 µs a request), fewer pays for the look more often (2 µs).
-const BATCH: usize = 64;
-
-/// How long, at least, a helper that has nothing to do waits before it settles where it is: has the place
-/// watched and leaves other paths to other helpers. Shorter and a caller that goes round many namespaces
-/// wakes, or starts, a thread for each; longer and a name that is deleted meanwhile is held for longer.
-/// Its end is seen by the keeper, with a [`TICK`] for all, because to set a timer is the dearest part of
-/// falling asleep on a virtual machine.
-pub(crate) const NAP: Duration = Duration::from_millis(1);
-
-/// Who may not linger for longer than a nap can take does not nap.
-const LONGEST_NAP: Duration = NAP.saturating_add(TICK).saturating_add(TICK);
-
-/// How long a helper that is in no namespace waits for work before its thread ends. Shorter makes
-/// threads anew for work that comes every second, longer keeps memory for nothing.
-const SPARE_TIME: Duration = Duration::from_secs(1);
+pub(crate) use rest::NAP;
+use rest::Rest;
 
 /// One helper thread.
 pub(crate) struct Worker<'a> {
@@ -82,11 +68,6 @@ impl Drop for Leaving<'_> {
     }
 }
 
-enum Rest {
-    Over,
-    Retired,
-}
-
 impl Worker<'_> {
     fn work(&mut self) -> Result<(), InDoubt> {
         while !self.pool.is_stopping() {
@@ -107,79 +88,6 @@ impl Worker<'_> {
                 },
             }
         }
-        Ok(())
-    }
-
-    fn serve(&mut self, path: Arc<Path>) -> Result<(), InDoubt> {
-        self.me.begin(self.pool.now());
-        let turn = Turn {
-            worker: self,
-            path: &path,
-        };
-        turn.take()
-    }
-
-    /// Serves what waits for `path`, having proved once that the path leads to where it is served.
-    fn serve_batch(&mut self, path: &Arc<Path>) -> Result<(), InDoubt> {
-        // Counted before the look, so that each request served was made before it.
-        let due = path.queued().min(BATCH);
-        let was_home = self.host.is_home(&self.here);
-        let reached = match self.reach(path) {
-            Ok(()) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
-            // A helper that came from elsewhere leaves the requests to one that comes from home. If
-            // that is where this one came from, the next could do no better, and they are answered
-            // before it ends.
-            Err(Refusal::InDoubt) if was_home => Err(Error::DIED),
-            Err(Refusal::InDoubt) => return Err(InDoubt),
-        };
-        for _ in 0..due {
-            match path.pop() {
-                Some(Job::Open(request)) => self.open(request, reached)?,
-                Some(Job::Release(departure)) => {
-                    self.pool.crew.send_away(path, &departure);
-                    // This one's own turn to leave comes before its next batch.
-                    break;
-                }
-                None => break,
-            }
-        }
-        match reached {
-            Err(Error::DIED) => Err(InDoubt),
-            _ => Ok(()),
-        }
-    }
-
-    fn open(&mut self, request: Request, reached: Result<(), Error>) -> Result<(), InDoubt> {
-        let Request {
-            spec,
-            process,
-            reply,
-            cpu,
-        } = request;
-        self.caller_cpu = cpu;
-        let reply = InHand::new(reply);
-        let counters = &self.pool.counters;
-        if !reply.is_wanted() {
-            counters.cancelled.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
-        }
-        // NB: after the path was looked at.
-        let reached = reached.and_then(|()| process.map_or(Ok(()), |process| process.is_alive()));
-        let opened = match reached.map(|()| self.here.socket(spec)) {
-            Ok(Ok(fd)) => Ok(fd),
-            Ok(Err(Refusal::Error(error))) | Err(error) => Err(error),
-            // Dropping the reply answers it.
-            Ok(Err(Refusal::InDoubt)) => return Err(InDoubt),
-        };
-        let counter = if opened.is_ok() {
-            self.me.served.fetch_add(1, Ordering::Relaxed);
-            &counters.opened
-        } else {
-            &counters.failed
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        reply.answer(opened);
         Ok(())
     }
 
@@ -242,183 +150,9 @@ impl Worker<'_> {
         !self.pool.ready.1.is_empty() || self.me.is_asked() || self.pool.is_stopping()
     }
 
-    /// Looks at a path without serving it. The mount below may have died since, so that this counts as
-    /// a turn: if it takes long, another helper is woken in this one's stead.
-    fn looking<R>(&self, look: impl FnOnce(&Self) -> R) -> R {
-        self.me.begin(self.pool.now());
-        if !self.pool.ready.1.is_empty() {
-            // Whoever woke this one for it relies on it.
-            self.pool.watch();
-        }
-        let found = look(self);
-        if self.me.end() {
-            self.pool.crew.count();
-        }
-        found
-    }
-
     /// Whether its path leads elsewhere, or nowhere, by now.
     fn is_astray(&self) -> bool {
         let path = self.me.path();
         path.is_some_and(|path| !self.here.is_named_by(path.name()))
-    }
-
-    /// Sleeps until there is something to do: where it is for as long as it may linger, then at home.
-    fn rest(&mut self) -> Result<Rest, InDoubt> {
-        let linger = self.pool.config.linger;
-        if let Some(path) = self.me.path()
-            && let Some(why) = self.may_not_settle(&path)
-        {
-            self.leave(why)?;
-        }
-        self.pool.registry.sweep();
-        let mut is_last = false;
-        loop {
-            let pinned = self.me.path().is_some();
-            if pinned {
-                self.pool.tell_settled(self.me);
-            }
-            let (bed, limit) = match pinned {
-                true => (Bed::Pinned, linger),
-                // One always waits, for the next first touch of a namespace.
-                false if is_last => (Bed::Parked, None),
-                false => (Bed::Parked, Some(SPARE_TIME)),
-            };
-            if self.sleep(bed, limit) {
-                return Ok(Rest::Over);
-            }
-            if pinned {
-                self.leave(Why::Lingered)?;
-                self.last_served = self.pool.now();
-            } else if self.pool.crew.has_spare() {
-                return Ok(Rest::Retired);
-            } else {
-                is_last = true;
-            }
-        }
-    }
-
-    /// Why it must leave the place that `path` led it to, instead of sleeping there.
-    fn may_not_settle(&self, path: &Arc<Path>) -> Option<Why> {
-        if self.pool.config.linger == Some(Duration::ZERO) {
-            Some(Why::Lingered)
-        } else if self.pool.crew.has_sleeper_in(path) {
-            Some(Why::Relieved)
-        } else {
-            let settles = self.is_settled() || self.looking(|worker| worker.settles_at(path));
-            (!settles).then_some(Why::Gone)
-        }
-    }
-
-    /// Whether its place is watched already, so that it can sleep here at no expense.
-    fn is_settled(&self) -> bool {
-        self.me.with_place(|place| place.watch.is_some()) == Some(true)
-    }
-
-    /// Has `path` watched, where that can be done; `false` if it has gone before it was.
-    fn settles_at(&self, path: &Arc<Path>) -> bool {
-        let watcher = self.pool.watcher.get();
-        // What cannot be watched may have gone already, a process for example.
-        if let Some(Ok(watch)) = watcher.map(|watcher| watcher.watch(path.name(), self.me)) {
-            self.me.set_watch(watch);
-        }
-        !self.is_astray()
-    }
-
-    /// Whether it may sleep for a moment where it is, before it goes to the expense of settling there.
-    fn may_nap(&self) -> bool {
-        let lingers = self
-            .pool
-            .config
-            .linger
-            .is_none_or(|linger| linger > LONGEST_NAP);
-        lingers && !self.is_settled() && !self.me.has_napped()
-    }
-
-    /// `true` if it was called or has found work, `false` when it has been idle for `limit`; awake
-    /// again in both cases.
-    fn sleep(&self, bed: Bed, limit: Option<Duration>) -> bool {
-        let crew = &self.pool.crew;
-        if !crew.lie_down(self.me, bed, || self.is_work()) {
-            return true;
-        }
-        if matches!(bed, Bed::Nap) {
-            self.pool.watch();
-        }
-        let deadline = limit.map(|limit| self.last_served.saturating_add(limit));
-        while !self.me.was_called() {
-            match deadline {
-                None => self.parker.park(),
-                Some(deadline) => {
-                    self.parker
-                        .park_timeout(deadline.saturating_sub(self.pool.now()));
-                    if self.pool.now() >= deadline && crew.get_up(self.me) {
-                        return false;
-                    }
-                }
-            }
-        }
-        let called_at = self.me.called_at();
-        let idle = called_at.saturating_sub(self.last_served);
-        let waking = self.pool.now().saturating_sub(called_at);
-        self.pool.spin.woke(idle, waking);
-        true
-    }
-}
-
-/// A helper's right to serve a path, given on when it ends, however it ends.
-struct Turn<'w, 'a, 'p> {
-    worker: &'w mut Worker<'a>,
-    path: &'p Arc<Path>,
-}
-
-impl Turn<'_, '_, '_> {
-    fn take(self) -> Result<(), InDoubt> {
-        self.worker.serve_batch(self.path)
-    }
-}
-
-impl Drop for Turn<'_, '_, '_> {
-    fn drop(&mut self) {
-        let worker = &self.worker;
-        if worker.me.end() {
-            worker.pool.crew.count();
-        }
-        self.worker.last_served = self.worker.pool.now();
-        let worker = &self.worker;
-        if self.path.unschedule() {
-            worker.pool.registry.forget_later(self.path);
-        } else {
-            // At the end of the line; this helper looks at it again before it sleeps, and if it
-            // does not live to, the keeper sees to it.
-            worker.pool.make_ready(self.path.clone());
-        }
-    }
-}
-
-/// A request that is being served: if the helper panics, or finds itself in doubt, this is its answer.
-struct InHand(Option<Box<dyn Reply>>);
-
-impl InHand {
-    fn new(reply: Box<dyn Reply>) -> Self {
-        Self(Some(reply))
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.0.as_ref().is_some_and(|reply| reply.is_wanted())
-    }
-
-    fn answer(mut self, result: Result<Socket, Error>) {
-        if let Some(reply) = self.0.take() {
-            reply.answer(result);
-        }
-    }
-}
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        if let Some(reply) = self.0.take().filter(|reply| reply.is_wanted()) {
-            reply.answer(Err(Error::DIED));
-        }
     }
 }

@@ -110,7 +110,7 @@ fn a_deleted_name_is_left_by_all_who_came_by_another_path_to_it() {
         for path in &spellings {
             pool.open(path, 0).unwrap();
             // One that sleeps does not serve the other path.
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(15));
         }
         pool.pinned() == 2
     });

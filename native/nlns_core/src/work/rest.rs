@@ -1,0 +1,149 @@
+//! What a helper does without work: nap where it is, settle there, linger, go home, end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Worker;
+use crate::crew::Bed;
+use crate::keeper::TICK;
+use crate::netns::InDoubt;
+use crate::observer::Why;
+use crate::path::Path;
+
+/// How long, at least, a helper that has nothing to do waits before it settles where it is: has the place
+/// watched and leaves other paths to other helpers. Shorter and a caller that goes round many namespaces
+/// wakes, or starts, a thread for each; longer and a name that is deleted meanwhile is held for longer.
+/// Its end is seen by the keeper, with a [`TICK`] for all, because to set a timer is the dearest part of
+/// falling asleep on a virtual machine.
+pub(crate) const NAP: Duration = Duration::from_millis(1);
+
+/// Who may not linger for longer than a nap can take does not nap.
+const LONGEST_NAP: Duration = NAP.saturating_add(TICK).saturating_add(TICK);
+
+/// How long a helper that is in no namespace waits for work before its thread ends. Shorter makes
+/// threads anew for work that comes every second, longer keeps memory for nothing.
+const SPARE_TIME: Duration = Duration::from_secs(1);
+
+pub(super) enum Rest {
+    Over,
+    Retired,
+}
+
+impl Worker<'_> {
+    /// Sleeps until there is something to do: where it is for as long as it may linger, then at home.
+    pub(super) fn rest(&mut self) -> Result<Rest, InDoubt> {
+        let linger = self.pool.config.linger;
+        if let Some(path) = self.me.path()
+            && let Some(why) = self.may_not_settle(&path)
+        {
+            self.leave(why)?;
+        }
+        self.pool.registry.sweep();
+        let mut is_last = false;
+        loop {
+            let pinned = self.me.path().is_some();
+            if pinned {
+                self.pool.tell_settled(self.me);
+            }
+            let (bed, limit) = match pinned {
+                true => (Bed::Pinned, linger),
+                // One always waits, for the next first touch of a namespace.
+                false if is_last => (Bed::Parked, None),
+                false => (Bed::Parked, Some(SPARE_TIME)),
+            };
+            if self.sleep(bed, limit) {
+                return Ok(Rest::Over);
+            }
+            if pinned {
+                self.leave(Why::Lingered)?;
+                self.last_served = self.pool.now();
+            } else if self.pool.crew.has_spare() {
+                return Ok(Rest::Retired);
+            } else {
+                is_last = true;
+            }
+        }
+    }
+
+    /// Why it must leave the place that `path` led it to, instead of sleeping there.
+    fn may_not_settle(&self, path: &Arc<Path>) -> Option<Why> {
+        if self.pool.config.linger == Some(Duration::ZERO) {
+            Some(Why::Lingered)
+        } else if self.pool.crew.has_sleeper_in(path) {
+            Some(Why::Relieved)
+        } else {
+            let settles = self.is_settled() || self.looking(|worker| worker.settles_at(path));
+            (!settles).then_some(Why::Gone)
+        }
+    }
+
+    /// Whether its place is watched already, so that it can sleep here at no expense.
+    fn is_settled(&self) -> bool {
+        self.me.with_place(|place| place.watch.is_some()) == Some(true)
+    }
+
+    /// Has `path` watched, where that can be done; `false` if it has gone before it was.
+    fn settles_at(&self, path: &Arc<Path>) -> bool {
+        let watcher = self.pool.watcher.get();
+        // What cannot be watched may have gone already, a process for example.
+        if let Some(Ok(watch)) = watcher.map(|watcher| watcher.watch(path.name(), self.me)) {
+            self.me.set_watch(watch);
+        }
+        !self.is_astray()
+    }
+
+    /// Whether it may sleep for a moment where it is, before it goes to the expense of settling there.
+    pub(super) fn may_nap(&self) -> bool {
+        let lingers = self
+            .pool
+            .config
+            .linger
+            .is_none_or(|linger| linger > LONGEST_NAP);
+        lingers && !self.is_settled() && !self.me.has_napped()
+    }
+
+    /// `true` if it was called or has found work, `false` when it has been idle for `limit`; awake
+    /// again in both cases.
+    pub(super) fn sleep(&self, bed: Bed, limit: Option<Duration>) -> bool {
+        let crew = &self.pool.crew;
+        if !crew.lie_down(self.me, bed, || self.is_work()) {
+            return true;
+        }
+        if matches!(bed, Bed::Nap) {
+            self.pool.watch();
+        }
+        let deadline = limit.map(|limit| self.last_served.saturating_add(limit));
+        while !self.me.was_called() {
+            match deadline {
+                None => self.parker.park(),
+                Some(deadline) => {
+                    self.parker
+                        .park_timeout(deadline.saturating_sub(self.pool.now()));
+                    if self.pool.now() >= deadline && crew.get_up(self.me) {
+                        return false;
+                    }
+                }
+            }
+        }
+        let called_at = self.me.called_at();
+        let idle = called_at.saturating_sub(self.last_served);
+        let waking = self.pool.now().saturating_sub(called_at);
+        self.pool.spin.woke(idle, waking);
+        true
+    }
+
+    /// Looks at a path without serving it. The mount below may have died since, so that this counts as
+    /// a turn: if it takes long, another helper is woken in this one's stead.
+    pub(super) fn looking<R>(&self, look: impl FnOnce(&Self) -> R) -> R {
+        self.me.begin(self.pool.now());
+        if !self.pool.ready.1.is_empty() {
+            // Whoever woke this one for it relies on it.
+            self.pool.watch();
+        }
+        let found = look(self);
+        if self.me.end() {
+            self.pool.crew.count();
+        }
+        found
+    }
+}

@@ -1,0 +1,146 @@
+//! Serving a path: one look at it, then what waits for it, up to a bound, each request answered once.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Worker;
+use crate::error::Error;
+use crate::netns::{InDoubt, Refusal};
+use crate::path::{Job, Path, Reply, Request};
+use crate::socket::Socket;
+
+/// Requests served between two looks at the path. More makes other paths wait longer for their turn
+/// (some 5 µs a request), fewer pays for the look more often (2 µs).
+const BATCH: usize = 64;
+
+impl Worker<'_> {
+    pub(super) fn serve(&mut self, path: Arc<Path>) -> Result<(), InDoubt> {
+        self.me.begin(self.pool.now());
+        let turn = Turn {
+            worker: self,
+            path: &path,
+        };
+        turn.take()
+    }
+
+    /// Serves what waits for `path`, having proved once that the path leads to where it is served.
+    fn serve_batch(&mut self, path: &Arc<Path>) -> Result<(), InDoubt> {
+        // Counted before the look, so that each request served was made before it.
+        let due = path.queued().min(BATCH);
+        let was_home = self.host.is_home(&self.here);
+        let reached = match self.reach(path) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Error(error)) => Err(error),
+            // A helper that came from elsewhere leaves the requests to one that comes from home. If
+            // that is where this one came from, the next could do no better, and they are answered
+            // before it ends.
+            Err(Refusal::InDoubt) if was_home => Err(Error::DIED),
+            Err(Refusal::InDoubt) => return Err(InDoubt),
+        };
+        for _ in 0..due {
+            match path.pop() {
+                Some(Job::Open(request)) => self.open(request, reached)?,
+                Some(Job::Release(departure)) => {
+                    self.pool.crew.send_away(path, &departure);
+                    // This one's own turn to leave comes before its next batch.
+                    break;
+                }
+                None => break,
+            }
+        }
+        match reached {
+            Err(Error::DIED) => Err(InDoubt),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, request: Request, reached: Result<(), Error>) -> Result<(), InDoubt> {
+        let Request {
+            spec,
+            process,
+            reply,
+            cpu,
+        } = request;
+        self.caller_cpu = cpu;
+        let reply = InHand::new(reply);
+        let counters = &self.pool.counters;
+        if !reply.is_wanted() {
+            counters.cancelled.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        // NB: after the path was looked at.
+        let reached = reached.and_then(|()| process.map_or(Ok(()), |process| process.is_alive()));
+        let opened = match reached.map(|()| self.here.socket(spec)) {
+            Ok(Ok(fd)) => Ok(fd),
+            Ok(Err(Refusal::Error(error))) | Err(error) => Err(error),
+            // Dropping the reply answers it.
+            Ok(Err(Refusal::InDoubt)) => return Err(InDoubt),
+        };
+        let counter = if opened.is_ok() {
+            self.me.served.fetch_add(1, Ordering::Relaxed);
+            &counters.opened
+        } else {
+            &counters.failed
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        reply.answer(opened);
+        Ok(())
+    }
+}
+
+/// A helper's right to serve a path, given on when it ends, however it ends.
+struct Turn<'w, 'a, 'p> {
+    worker: &'w mut Worker<'a>,
+    path: &'p Arc<Path>,
+}
+
+impl Turn<'_, '_, '_> {
+    fn take(self) -> Result<(), InDoubt> {
+        self.worker.serve_batch(self.path)
+    }
+}
+
+impl Drop for Turn<'_, '_, '_> {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        if worker.me.end() {
+            worker.pool.crew.count();
+        }
+        self.worker.last_served = self.worker.pool.now();
+        let worker = &self.worker;
+        if self.path.unschedule() {
+            worker.pool.registry.forget_later(self.path);
+        } else {
+            // At the end of the line; this helper looks at it again before it sleeps, and if it
+            // does not live to, the keeper sees to it.
+            worker.pool.make_ready(self.path.clone());
+        }
+    }
+}
+
+/// A request that is being served: if the helper panics, or finds itself in doubt, this is its answer.
+struct InHand(Option<Box<dyn Reply>>);
+
+impl InHand {
+    fn new(reply: Box<dyn Reply>) -> Self {
+        Self(Some(reply))
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.as_ref().is_some_and(|reply| reply.is_wanted())
+    }
+
+    fn answer(mut self, result: Result<Socket, Error>) {
+        if let Some(reply) = self.0.take() {
+            reply.answer(result);
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if let Some(reply) = self.0.take().filter(|reply| reply.is_wanted()) {
+            reply.answer(Err(Error::DIED));
+        }
+    }
+}
