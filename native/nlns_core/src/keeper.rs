@@ -3,6 +3,8 @@
 //! It never leaves the VM's namespace, so what it starts begins there; a thread started by a helper
 //! would begin, unseen, wherever the helper is.
 
+mod orders;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crossbeam_utils::sync::Parker;
 use rustix::io::Errno;
 use rustix::thread::{sched_getaffinity, sched_setaffinity};
@@ -25,6 +27,8 @@ use crate::pool::Pool;
 use crate::socket::Closer;
 use crate::watcher::Watcher;
 use crate::{sys, work};
+
+pub(crate) use orders::{Order, Orders};
 
 /// Sending a message takes 6 KiB, a panic with a backtrace 27; at 16 KiB it would take the VM down.
 const STACK: usize = 64 * 1024;
@@ -43,30 +47,6 @@ pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// How long a stop waits for helpers. One that takes longer is stuck in the kernel and ends by itself
 /// when the kernel lets go of it.
 const STOP_TIME: Duration = Duration::from_secs(2);
-
-pub(crate) enum Order {
-    /// Start a helper; it is counted already.
-    Hire,
-    /// Join the thread of a helper, which is ending.
-    Bury(u64),
-    /// Look every [`TICK`] until no path is ready and no helper naps.
-    Watch,
-    Stop(Box<dyn FnOnce(usize) + Send>),
-}
-
-pub(crate) struct Orders(Sender<Order>);
-
-impl Orders {
-    pub(crate) fn channel() -> (Self, Receiver<Order>) {
-        let (sender, receiver) = unbounded();
-        (Self(sender), receiver)
-    }
-
-    pub(crate) fn order(&self, order: Order) {
-        // The keeper is gone only after a stop, when nothing is left to be done.
-        let _ = self.0.send(order);
-    }
-}
 
 pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> {
     let keeper = Keeper {

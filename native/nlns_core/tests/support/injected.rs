@@ -2,6 +2,7 @@
 //! the test about each (`SECCOMP_RET_USER_NOTIF`, seccomp_unotify(2)). Only threads that the pool starts
 //! are asked for; no limit of the machine is touched.
 #![allow(unsafe_code, reason = "no crate here wraps seccomp's notifications")]
+#![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -10,6 +11,21 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Pool};
 use parking_lot::Mutex;
+
+use crate::support::{CONFIG, Running, eventually};
+
+/// Nobody leaves by itself.
+pub const FOREVER: Config = Config {
+    linger: None,
+    ..CONFIG
+};
+
+/// Starts a pool all of whose threads are under these faults, and its first helper.
+pub fn start(faults: &Faults, config: Config) -> Running {
+    let pool = Running::of(faults.start(config).unwrap());
+    eventually("a first helper", || pool.0.info().started == 1);
+    pool
+}
 
 /// What may be made to fail.
 const CALLS: [i64; 12] = [
@@ -75,8 +91,7 @@ impl Faults {
         self.0.lock().clear();
     }
 
-    /// Starts a pool all of whose threads are under these faults.
-    pub fn start(&self, config: Config) -> std::io::Result<Arc<Pool>> {
+    fn start(&self, config: Config) -> std::io::Result<Arc<Pool>> {
         let faults = self.clone();
         // The thread that answers must not be asked itself, so it is there before the filter.
         let (give, given) = std::sync::mpsc::channel();

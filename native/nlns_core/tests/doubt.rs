@@ -1,0 +1,139 @@
+//! A helper that is not, or cannot tell whether it is, where it should be: it answers with an error and ends.
+//! The kernel's answers are made up, also as older kernels give them.
+
+#[path = "support/injected.rs"]
+mod injected;
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use nlns_core::{Config, Error};
+
+use injected::{FOREVER, Faults, start};
+use support::netns::{Directory, Process, cookie, oracle, remove};
+use support::{CONFIG, Running, descriptors, eventually, outside, threads_are_in};
+
+/// Tests count the process's descriptors, so they run one at a time.
+static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+#[test]
+fn a_helper_that_cannot_tell_where_it_arrived_ends() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    // Kernels that give a namespace no number (before 6.18) are not asked for it, and all is well.
+    faults.fail(libc::SYS_ioctl, libc::EIO);
+    let answer = pool.open(&path, 0);
+    assert!(matches!(answer, Ok(_) | Err(Error::DIED)), "{answer:?}");
+    faults.heal();
+    drop(answer);
+    eventually("nobody is outside unseen", || outside() == pool.pinned());
+    assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
+}
+
+/// What kernels before 6.18, 5.14 and 5.3 lack.
+const OLDER: [&[(i64, i32)]; 3] = [
+    &[(libc::SYS_ioctl, libc::ENOTTY)],
+    &[
+        (libc::SYS_ioctl, libc::ENOTTY),
+        (libc::SYS_getsockopt, libc::ENOPROTOOPT),
+    ],
+    &[
+        (libc::SYS_ioctl, libc::ENOTTY),
+        (libc::SYS_getsockopt, libc::ENOPROTOOPT),
+        (libc::SYS_pidfd_open, libc::ENOSYS),
+    ],
+];
+
+fn on_each_kernel(test: impl Fn(&Faults, &Running)) {
+    for lacks in std::iter::once(&[][..]).chain(OLDER) {
+        let faults = Faults::default();
+        for (call, errno) in lacks {
+            faults.fail(*call, *errno);
+        }
+        let linger = Some(Duration::from_millis(100));
+        let pool = start(&faults, Config { linger, ..CONFIG });
+        test(&faults, &pool);
+    }
+}
+
+#[test]
+fn on_older_kernels_the_answers_are_the_same() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let paths = [names.make("a"), names.make("b")];
+    let process = Process::start();
+    on_each_kernel(|_, pool| {
+        for _ in 0..20 {
+            remove(&paths[0]);
+            assert_eq!(pool.open(&paths[0], 0).err(), oracle(&paths[0], 0).err());
+            names.make("a");
+            for path in paths.iter().chain([&process.path()]) {
+                assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
+            }
+        }
+        eventually("lingered", || pool.pinned() == 0);
+    });
+}
+
+/// Each is answered by a helper of its own: those that were there before, then new ones.
+fn assert_each_open_ends_a_helper(pool: &Running, path: &Path) {
+    let (opens, before) = (10, pool.0.info());
+    for _ in 0..opens {
+        assert_eq!(pool.open(path, 0).err(), Some(Error::DIED));
+    }
+    let started = before.started + opens - before.helpers.len() as u64;
+    assert!(pool.0.info().started >= started);
+}
+
+#[test]
+fn where_a_helper_is_not_where_it_went_the_answer_is_an_error_and_the_helper_ends() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (path, other) = (names.make("a"), names.make("b"));
+    on_each_kernel(|faults, pool| {
+        assert_eq!(pool.open(&other, 0).map(cookie), oracle(&other, 0));
+        faults.pretend(libc::SYS_setns);
+        assert_each_open_ends_a_helper(pool, &path);
+        faults.forget(libc::SYS_setns);
+        assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
+    });
+}
+
+#[test]
+fn a_socket_that_says_it_is_elsewhere_is_not_handed_out_and_the_helper_ends() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    pool.open(&path, 0).unwrap();
+    let before = descriptors();
+    // Its cookie is then said to be 0.
+    faults.pretend(libc::SYS_getsockopt);
+    assert_each_open_ends_a_helper(&pool, &path);
+    faults.heal();
+    assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
+    pool.release(&path);
+    eventually("closed", || descriptors() <= before);
+}
+
+#[test]
+fn a_helper_that_cannot_go_back_ends_and_holds_no_namespace() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    for _ in 0..5 {
+        pool.open(&path, 0).unwrap();
+        eventually("asleep there", || pool.pinned() == 1);
+        faults.fail(libc::SYS_setns, libc::EPERM);
+        pool.release(&path);
+        assert!(!threads_are_in(&path));
+        faults.heal();
+    }
+}
