@@ -7,8 +7,8 @@ WITH_NETNS := scripts/with-netns
 .NOTPARALLEL:
 
 .PHONY: help setup setup-checks build demo test bench agent soak \
-	check-format check-clippy check-cargo check-loom check-mix-format check-compile check-mix \
-	check-dialyzer check-agent clean
+	check-format check-clippy check-targets check-cargo check-loom check-mix-format check-compile \
+	check-mix check-dialyzer check-agent clean
 
 help:
 	@echo 'make demo    open sockets in three namespaces and show what is there'
@@ -30,8 +30,8 @@ build: setup
 demo: build
 	MIX_ENV=prod ELIXIR_ERL_OPTIONS=+Bd $(WITH_NETNS) mix run examples/demo.exs
 
-test: setup-checks check-format check-mix-format check-compile check-clippy check-cargo check-loom \
-	check-mix check-dialyzer check-agent
+test: setup-checks check-format check-mix-format check-compile check-clippy check-targets check-cargo \
+	check-loom check-mix check-dialyzer check-agent
 	@echo 'every check has passed'
 
 check-format:
@@ -39,6 +39,10 @@ check-format:
 
 check-clippy:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# The same for each processor; the first run gets or builds the other's standard library.
+check-targets:
+	scripts/check-targets
 
 # The core, because the NIF crates link only into a VM. Built before, because where the tests run there
 # may be no network to fetch crates from.
