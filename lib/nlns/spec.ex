@@ -77,7 +77,7 @@ defmodule Nlns.Spec do
   def protocol!(protocol), do: number!("protocol", @protocols, protocol, @max_int)
 
   defp number!(_what, names, name, _max) when is_map_key(names, name), do: Map.fetch!(names, name)
-  defp number!(_what, _names, n, max) when is_integer(n) and n in 0..max, do: n
+  defp number!(_what, _names, n, max) when is_integer(n) and n >= 0 and n <= max, do: n
 
   defp number!(what, names, other, max) do
     names = names |> Map.keys() |> Enum.map_join(", ", &inspect/1)

@@ -4,7 +4,7 @@ defmodule Nlns.ArgumentsTest do
   # Not written as literals, so that neither the compiler nor dialyzer knows better.
   defp bad(term), do: term |> :erlang.term_to_binary() |> :erlang.binary_to_term()
 
-  @not_paths [nil, :path, 'path', 7, {:pid, 1}, <<1::1>>, ["/run/netns/", "x"]]
+  @not_paths [nil, :path, ~c"path", 7, {:pid, 1}, <<1::1>>, ["/run/netns/", "x"]]
   @not_ints [-1, 2_147_483_648, 1.0, nil, "0", 1_000_000_000_000_000_000_000]
   @not_timeouts [-1, 4_294_967_296, 1.5, nil, :never]
 

@@ -26,7 +26,7 @@ defmodule Nlns.FaultsTest do
       # Code cannot be loaded without descriptors, so all that is used below is used once before.
       {:ok, socket} = Nlns.open_socket(pinned, :inet, :dgram, :udp)
       :ok = :socket.close(socket)
-      take = fn -> :file.open('/dev/null', [:raw, :read]) end
+      take = fn -> :file.open(~c"/dev/null", [:raw, :read]) end
       taken = Stream.repeatedly(take) |> Enum.take_while(&match?({:ok, _}, &1))
       answers = for path <- [pinned, other], do: open(path)
       process = Nlns.open({:pid, String.to_integer(System.pid())}, :inet, :dgram, :udp)

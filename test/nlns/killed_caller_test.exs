@@ -56,7 +56,7 @@ defmodule Nlns.KilledCallerTest do
           end
         end)
 
-      for _ <- 1..(rem(n, 50) * 100), do: :ok
+      for _ <- 1..(rem(n, 50) * 100)//1, do: :ok
       Process.exit(pid, :kill)
       assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
     end

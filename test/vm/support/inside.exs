@@ -11,6 +11,11 @@ defmodule Nlns.VM.Inside do
         do: {tid, String.trim(name)}
   end
 
+  @doc "The thread of the first scheduler, whose name is another since OTP 26: `{tid, name}`."
+  def first_scheduler do
+    Enum.find(threads(), fn {_, name} -> name in ["erts_sched_1", "1_scheduler"] end)
+  end
+
   @doc "The pool's threads."
   def pool_threads, do: for({tid, "nlns" <> _} <- threads(), do: tid)
 
@@ -209,10 +214,10 @@ defmodule Nlns.VM.Inside do
 
   @doc "Starts another node, with nlns's code but not the application; sockets count from here on."
   def start_node do
-    paths = Enum.flat_map(:code.get_path(), &['-pa', &1])
-    cookie = ['-setcookie', Atom.to_charlist(Node.get_cookie())]
-    args = ['-kernel', 'inet_dist_use_interface', '{127,0,0,1}'] ++ cookie ++ paths
-    {:ok, peer, node} = :peer.start(%{name: 'away', host: 'localhost', args: args})
+    paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
+    cookie = [~c"-setcookie", Atom.to_charlist(Node.get_cookie())]
+    args = [~c"-kernel", ~c"inet_dist_use_interface", ~c"{127,0,0,1}"] ++ cookie ++ paths
+    {:ok, peer, node} = :peer.start(%{name: ~c"away", host: ~c"localhost", args: args})
     begin()
     {peer, node}
   end

@@ -48,14 +48,14 @@ defmodule Nlns.VM do
     erl = "-pa #{app_ebin(options[:app] || app())} -pa #{helpers_ebin()} #{options[:erl]}"
     elixir = [System.find_executable("elixir"), "--erl", erl, script]
     [command | args] = List.wrap(options[:wrap]) ++ elixir
-    dump = {'ERL_CRASH_DUMP', to_charlist(dump(dir))}
+    dump = {~c"ERL_CRASH_DUMP", to_charlist(dump(dir))}
     env = for {key, value} <- options[:env] || [], do: {to_charlist(key), to_charlist(value)}
 
     port =
       Port.open(
         {:spawn_executable, System.find_executable(command)},
         [:binary, :exit_status, :stderr_to_stdout, line: 4096] ++
-          [args: args, env: [dump, {'HOME', to_charlist(dir)} | env], cd: dir]
+          [args: args, env: [dump, {~c"HOME", to_charlist(dir)} | env], cd: dir]
       )
 
     {:os_pid, pid} = Port.info(port, :os_pid)
