@@ -23,6 +23,15 @@ defmodule Nlns.DocsTest do
     end
   end
 
+  test "ExDoc is told of every page, and of modules that are there" do
+    docs = Mix.Project.config()[:docs]
+    assert Enum.sort(docs[:extras]) == Enum.sort(@pages)
+
+    for {_group, modules} <- docs[:groups_for_modules], module <- modules do
+      assert {:docs_v1, _, _, _, %{}, _, _} = Code.fetch_docs(module)
+    end
+  end
+
   defp blocks(text, language) do
     for [_, code] <- Regex.scan(~r/^```#{language}\n(.*?)^```/ms, text), do: code
   end

@@ -1,7 +1,19 @@
-# Copies what `mix hex.build` would take into the directory that is the argument.
+# Copies what `mix hex.build` would take into the directory that is the argument, and fails where Hex
+# would refuse or warn.
 [to] = System.argv()
-package = Mix.Project.config()[:package]
+config = Mix.Project.config()
+package = config[:package]
 excluded = Keyword.get(package, :exclude_patterns, [])
+
+wants = [
+  {"a version", match?({:ok, _}, Version.parse(config[:version]))},
+  {"a description of 1 to 300 characters", String.length(config[:description]) in 1..300},
+  {"SPDX's names of the licenses", package[:licenses] == ["Apache-2.0"]},
+  {"links", Enum.all?(package[:links], &match?({_, "https://" <> _}, &1))},
+  {"dependencies from Hex only", config[:deps] == []}
+]
+
+for {what, false} <- wants, do: Mix.raise("mix.exs: Hex wants #{what}")
 
 files =
   for pattern <- package[:files],
