@@ -4,7 +4,7 @@ defmodule Nlns.Strace do
   import ExUnit.Assertions
 
   @doc "What `strace -f` with these arguments says of the VM while `fun` runs."
-  @spec of([String.t()], Path.t(), (() -> term())) :: String.t()
+  @spec of([String.t()], Path.t(), fun()) :: String.t()
   def of(args, file, fun) do
     strace = System.find_executable("strace") || flunk("strace is not installed")
     args = ["-f"] ++ args ++ ["-o", file, "-p", System.pid()]
