@@ -361,7 +361,8 @@ fn a_stop_answers_what_waits_and_leaves_no_thread_and_no_descriptor() {
         assert_eq!(pool.ask(&paths[0], 0).err(), Some(Error::STOPPED));
         eventually("threads", || threads("nlns") == 0);
         drop(pool);
-        eventually("descriptors", || descriptors() == before);
+        // Fewer, where something of an earlier test was still being closed.
+        eventually(&format!("{before} descriptors"), || descriptors() <= before);
     }
 }
 
