@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crossbeam_utils::sync::Parker;
 use rustix::io::Errno;
-use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
 use crate::crew::Called;
 use crate::error::{Error, Stage};
@@ -26,7 +25,7 @@ use crate::path::{Job, Path};
 use crate::pool::Pool;
 use crate::socket::Closer;
 use crate::watcher::Watcher;
-use crate::{sys, work};
+use crate::{cpus, sys, work};
 
 pub(crate) use orders::{Order, Orders};
 
@@ -68,10 +67,8 @@ struct Keeper {
 
 impl Keeper {
     fn run(mut self) {
-        // A scheduler that is bound to one processor may have made this thread; the main thread has
-        // what the process was given. Where that cannot be had, one processor it is.
-        let main = rustix::process::getpid();
-        let _ = sched_getaffinity(Some(main)).and_then(|cpus| sched_setaffinity(None, &cpus));
+        // A scheduler that is bound to one processor may have made this thread.
+        cpus::run_anywhere();
         // Before anything is started, so that all of it begins in the VM's namespace. If it cannot be
         // found now, the first request is answered why not.
         let _ = self.pool.host.get_or_try_init(Host::find);

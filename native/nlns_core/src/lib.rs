@@ -13,6 +13,7 @@
 //! | `right` | the right to serve it |
 //! | `crew`, `helper` | who is awake, who sleeps where; one helper as others see it |
 //! | `work` | what a helper thread does |
+//! | `cpus` | where a thread may run |
 //! | `spin` | how long it looks for work before it sleeps |
 //! | `keeper` | starting, joining and watching over helpers, ending their naps |
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
@@ -24,6 +25,7 @@
 //! | [`issued`] | which descriptors were given away as numbers |
 //! | `sys` | system calls that need `unsafe` |
 
+mod cpus;
 mod crew;
 mod error;
 mod handover;

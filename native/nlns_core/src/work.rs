@@ -1,5 +1,6 @@
 //! What a helper thread does: take a ready path, get there, serve what waits, sleep.
 
+mod follow;
 mod rest;
 mod serve;
 
@@ -18,6 +19,7 @@ use crate::observer::Why;
 use crate::path::Path;
 use crate::pool::Pool;
 
+use follow::Follow;
 pub(crate) use rest::NAP;
 use rest::Rest;
 
@@ -32,8 +34,7 @@ pub(crate) struct Worker<'a> {
     /// When it last served, in time since the pool's start; lingering is counted from then, whatever
     /// woke it since.
     last_served: Duration,
-    /// The processor that the last caller was on.
-    caller_cpu: usize,
+    follow: Follow,
 }
 
 /// The body of a helper thread, which was counted as awake when it was ordered.
@@ -46,7 +47,7 @@ pub(crate) fn run(pool: &Pool, host: &Host, me: &Arc<Helper>, parker: Parker) {
         parker,
         here: host.netns(),
         last_served: pool.now(),
-        caller_cpu: usize::MAX,
+        follow: Follow::nobody(),
     };
     // In doubt about where it is, or done: in both cases the thread ends, and with it its hold on
     // whatever namespace it may be in.
@@ -143,7 +144,7 @@ impl Worker<'_> {
 
     /// A helper on its caller's processor would only keep it from using the answer.
     fn may_spin(&self) -> bool {
-        self.caller_cpu != sched_getcpu()
+        self.follow.cpu() != sched_getcpu()
     }
 
     fn is_work(&self) -> bool {

@@ -54,6 +54,7 @@ impl Worker<'_> {
             if self.sleep(bed, limit) {
                 return Ok(Rest::Over);
             }
+            self.follow.go_anywhere();
             if pinned {
                 self.leave(Why::Lingered)?;
                 self.last_served = self.pool.now();
@@ -104,7 +105,7 @@ impl Worker<'_> {
 
     /// `true` if it was called or has found work, `false` when it has been idle for `limit`; awake
     /// again in both cases.
-    pub(super) fn sleep(&self, bed: Bed, limit: Option<Duration>) -> bool {
+    pub(super) fn sleep(&mut self, bed: Bed, limit: Option<Duration>) -> bool {
         let crew = &self.pool.crew;
         if !crew.lie_down(self.me, bed, || self.is_work()) {
             return true;
@@ -129,6 +130,7 @@ impl Worker<'_> {
         let idle = called_at.saturating_sub(self.last_served);
         let waking = self.pool.now().saturating_sub(called_at);
         self.pool.spin.woke(idle, waking);
+        self.follow.woke(waking);
         true
     }
 

@@ -27,6 +27,8 @@ impl Worker<'_> {
     fn serve_batch(&mut self, path: &Arc<Path>) -> Result<(), InDoubt> {
         // Counted before the look, so that each request served was made before it.
         let due = path.queued().min(BATCH);
+        // Before an answer brings its caller's next request.
+        let is_all = due == 1 && !self.is_work();
         let was_home = self.host.is_home(&self.here);
         let reached = match self.reach(path) {
             Ok(()) => Ok(()),
@@ -37,9 +39,13 @@ impl Worker<'_> {
             Err(Refusal::InDoubt) if was_home => Err(Error::DIED),
             Err(Refusal::InDoubt) => return Err(InDoubt),
         };
+        let mut cpu = self.follow.cpu();
         for _ in 0..due {
             match path.pop() {
-                Some(Job::Open(request)) => self.open(request, reached)?,
+                Some(Job::Open(request)) => {
+                    cpu = request.cpu;
+                    self.open(request, reached)?;
+                }
                 Some(Job::Release(departure)) => {
                     self.pool.crew.send_away(path, &departure);
                     // This one's own turn to leave comes before its next batch.
@@ -48,6 +54,7 @@ impl Worker<'_> {
                 None => break,
             }
         }
+        self.follow.served(cpu, is_all);
         match reached {
             Err(Error::DIED) => Err(InDoubt),
             _ => Ok(()),
@@ -59,9 +66,8 @@ impl Worker<'_> {
             spec,
             process,
             reply,
-            cpu,
+            cpu: _,
         } = request;
-        self.caller_cpu = cpu;
         let reply = InHand::new(reply);
         let counters = &self.pool.counters;
         if !reply.is_wanted() {

@@ -137,16 +137,22 @@ pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Threads of this process whose name begins so.
-pub fn threads(prefix: &str) -> usize {
+/// Threads of this process whose name begins so, by their ids.
+pub fn tasks(prefix: &str) -> Vec<i32> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let name = |task: std::io::Result<std::fs::DirEntry>| {
-        std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
-    };
     tasks
-        .map(name)
-        .filter(|name| name.starts_with(prefix))
-        .count()
+        .map(|task| task.unwrap())
+        .filter(|task| {
+            let name = std::fs::read_to_string(task.path().join("comm"));
+            name.is_ok_and(|name| name.starts_with(prefix))
+        })
+        .map(|task| task.file_name().to_str().unwrap().parse().unwrap())
+        .collect()
+}
+
+/// How many they are.
+pub fn threads(prefix: &str) -> usize {
+    tasks(prefix).len()
 }
 
 /// Threads of this process outside its namespace.
