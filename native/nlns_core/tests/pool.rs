@@ -176,14 +176,7 @@ fn more_paths_than_helpers_take_turns() {
         ..FOREVER
     });
     for _ in 0..20 {
-        let asked: Vec<_> = paths
-            .iter()
-            .map(|path| pool.ask(path, 0).unwrap())
-            .collect();
-        for (path, answer) in paths.iter().zip(asked) {
-            let answer = answer.recv_timeout(PATIENCE).unwrap();
-            assert_eq!(answer.map(cookie), oracle(path, 0));
-        }
+        pool.assert_each_is_served(&paths);
         assert!(threads("nlns-helper") <= max_helpers);
     }
     assert!(pool.pinned() <= max_helpers);

@@ -57,14 +57,7 @@ fn without_new_threads_the_helpers_there_are_serve_every_path() {
     let pool = start(&faults, FOREVER);
     faults.fail(libc::SYS_clone3, libc::EAGAIN);
     for _ in 0..20 {
-        let asked: Vec<_> = paths
-            .iter()
-            .map(|path| pool.ask(path, 0).unwrap())
-            .collect();
-        for (path, answer) in paths.iter().zip(asked) {
-            let answer = answer.recv_timeout(PATIENCE).unwrap();
-            assert_eq!(answer.map(cookie), oracle(path, 0));
-        }
+        pool.assert_each_is_served(&paths);
     }
     assert_eq!(pool.0.info().started, 1);
 }

@@ -3,7 +3,7 @@
 
 pub mod netns;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -61,6 +61,18 @@ impl Running {
         let path = path.as_os_str().as_encoded_bytes();
         self.0.open(path, Spec::netlink(protocol), reply)?;
         Ok(answer)
+    }
+
+    /// Asks for all of them at once, and compares each answer with a fresh thread's.
+    pub fn assert_each_is_served(&self, paths: &[PathBuf]) {
+        let asked: Vec<_> = paths
+            .iter()
+            .map(|path| self.ask(path, 0).unwrap())
+            .collect();
+        for (path, answer) in paths.iter().zip(asked) {
+            let answer = answer.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(answer.map(netns::cookie), netns::oracle(path, 0));
+        }
     }
 
     /// Waits until no helper is in a namespace.
