@@ -10,8 +10,25 @@ fn of_process() -> Result<CpuSet, Errno> {
 }
 
 /// Lets the calling thread run wherever the process may. Where that cannot be had, it stays as it is.
+///
+/// What a thread has asked for outlasts a change of its cpuset (since Linux 6.2), which may be given more
+/// processors later. So it asks for all of them, and for fewer only where the process does not have all
+/// that its cpuset grants.
 pub(crate) fn run_anywhere() {
-    let _ = of_process().and_then(|cpus| sched_setaffinity(None, &cpus));
+    let _ = sched_setaffinity(None, &all()).and_then(|()| {
+        let granted = sched_getaffinity(None)?;
+        let cpus = of_process()?;
+        match cpus == granted {
+            true => Ok(()),
+            false => sched_setaffinity(None, &cpus),
+        }
+    });
+}
+
+fn all() -> CpuSet {
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
+    all
 }
 
 /// Keeps the calling thread on one processor; `false` if that is not for this process.

@@ -1,0 +1,93 @@
+//! Which processors the pool's threads have when the process's cpuset grows. Nothing is shown where no
+//! cpuset can be made, or there is but one processor.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, id};
+
+use rustix::process::{Pid, getpid};
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use support::netns::Directory;
+use support::{CONFIG, Running, eventually, tasks};
+
+/// Set for the process inside.
+const INSIDE: &str = "NLNS_TEST_CPUSET";
+
+#[test]
+fn what_a_cpuset_is_given_later_the_threads_of_the_pool_have_too() {
+    if let Some(cpuset) = std::env::var_os(INSIDE) {
+        return grow(Path::new(&cpuset));
+    }
+    let cpus = list(&sched_getaffinity(Some(getpid())).unwrap());
+    let Some(cpuset) = (cpus.len() > 1).then(|| Cpuset::new(cpus[0])).flatten() else {
+        return;
+    };
+    let enter = "echo $$ > \"$NLNS_TEST_CPUSET/cgroup.procs\" && exec \"$0\"";
+    let inside = Command::new("sh")
+        .args(["-c", enter])
+        .arg(std::env::current_exe().unwrap())
+        .env(INSIDE, &cpuset.0)
+        .status();
+    assert!(inside.unwrap().success());
+}
+
+fn grow(cpuset: &Path) {
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(CONFIG);
+    drop(pool.open(&path, 0).unwrap());
+    let before = sched_getaffinity(Some(getpid())).unwrap();
+    let all = fs::read_to_string(cpuset.with_file_name("cpuset.cpus"))
+        .or_else(|_| fs::read_to_string(cpuset.with_file_name("cpuset.cpus.effective")));
+    fs::write(cpuset.join("cpuset.cpus"), all.unwrap()).unwrap();
+    eventually("the process has more processors", || {
+        sched_getaffinity(Some(getpid())).unwrap() != before
+    });
+    let grown = sched_getaffinity(Some(getpid())).unwrap();
+    for thread in tasks("nlns-").into_iter().filter_map(Pid::from_raw) {
+        assert_eq!(
+            list(&sched_getaffinity(Some(thread)).unwrap()),
+            list(&grown)
+        );
+    }
+}
+
+fn list(cpus: &CpuSet) -> Vec<usize> {
+    (0..CpuSet::MAX_CPU)
+        .filter(|cpu| cpus.is_set(*cpu))
+        .collect()
+}
+
+/// A cpuset of its own, as version 1 or 2 of the control groups has it.
+struct Cpuset(PathBuf);
+
+impl Cpuset {
+    fn new(cpu: usize) -> Option<Self> {
+        ["/sys/fs/cgroup/cpuset", "/sys/fs/cgroup"]
+            .iter()
+            .find_map(|parent| {
+                let path = Path::new(parent).join(format!("nlns-test-{}", id()));
+                fs::create_dir(&path).ok()?;
+                let this = Self(path);
+                // Only version 1 has no processes without memory.
+                if let Ok(memory) = fs::read(Path::new(parent).join("cpuset.mems")) {
+                    fs::write(this.0.join("cpuset.mems"), memory).ok()?;
+                }
+                fs::OpenOptions::new()
+                    .write(true)
+                    .open(this.0.join("cpuset.cpus"))
+                    .ok()?;
+                fs::write(this.0.join("cpuset.cpus"), cpu.to_string()).ok()?;
+                Some(this)
+            })
+    }
+}
+
+impl Drop for Cpuset {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
