@@ -1,7 +1,7 @@
 //! Which processors the calling thread may run on.
 
 use rustix::io::Errno;
-use rustix::process::getpid;
+use rustix::process::{Pid, getpid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Those that the process was given, which the main thread has: a scheduler may be bound to one of them.
@@ -9,18 +9,18 @@ fn of_process() -> Result<CpuSet, Errno> {
     sched_getaffinity(Some(getpid()))
 }
 
-/// Lets the calling thread run wherever the process may. Where that cannot be had, it stays as it is.
+/// Lets a thread, the calling one if `None`, run wherever the process may. Where that cannot be had, it stays as it is.
 ///
 /// What a thread has asked for outlasts a change of its cpuset (since Linux 6.2), which may be given more
 /// processors later. So it asks for all of them, and for fewer only where the process does not have all
 /// that its cpuset grants.
-pub(crate) fn run_anywhere() {
-    let _ = sched_setaffinity(None, &all()).and_then(|()| {
-        let granted = sched_getaffinity(None)?;
+pub(crate) fn run_anywhere(thread: Option<Pid>) {
+    let _ = sched_setaffinity(thread, &all()).and_then(|()| {
+        let granted = sched_getaffinity(thread)?;
         let cpus = of_process()?;
         match cpus == granted {
             true => Ok(()),
-            false => sched_setaffinity(None, &cpus),
+            false => sched_setaffinity(thread, &cpus),
         }
     });
 }

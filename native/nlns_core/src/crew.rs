@@ -43,8 +43,8 @@ pub(crate) struct Crew {
 pub(crate) enum Called {
     /// As many as wanted are awake already.
     Enough,
-    /// A sleeper was woken.
-    Woken,
+    /// A sleeper was woken, which stays on another processor or not.
+    Woken { elsewhere: bool },
     /// The keeper must start one.
     Hire,
     /// All there may be are at work.
@@ -78,8 +78,7 @@ impl Crew {
         let mut roster = self.roster.lock();
         if let Some(helper) = roster.sleeper_for(path, now) {
             drop(roster);
-            helper.wake(now);
-            return Called::Woken;
+            return Self::wake(&helper, now);
         }
         if roster.hired < self.max_helpers {
             roster.hired += 1;
@@ -88,14 +87,19 @@ impl Crew {
         match roster.longest_sleeper() {
             Some(helper) => {
                 drop(roster);
-                helper.wake(now);
-                Called::Woken
+                Self::wake(&helper, now)
             }
             None => {
                 self.awake.fetch_sub(1, Ordering::SeqCst);
                 Called::Nobody
             }
         }
+    }
+
+    fn wake(helper: &Helper, now: Duration) -> Called {
+        let elsewhere = helper.is_kept_elsewhere();
+        helper.wake(now);
+        Called::Woken { elsewhere }
     }
 
     /// Wakes a helper that sleeps, wherever it does, there being no new one to be had.

@@ -1,12 +1,15 @@
 //! A helper as the others see it. What it does is in [`crate::work`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_utils::sync::Unparker;
 use parking_lot::Mutex;
+use rustix::process::Pid;
+use rustix::thread::sched_getcpu;
 
+use crate::cpus;
 use crate::path::Path;
 use crate::release::Departure;
 use crate::watcher::Watch;
@@ -28,6 +31,8 @@ pub(crate) struct Helper {
     napped: AtomicBool,
     /// Before anything else it must leave, or see whether the path still leads where it is.
     asked: AtomicBool,
+    /// Its thread's number while that stays on one processor, else 0; and which one.
+    pub(crate) kept: (AtomicI32, AtomicUsize),
     unparker: Unparker,
     activity: AtomicU8,
     /// When it began to serve, in nanoseconds since the pool's start.
@@ -74,6 +79,7 @@ impl Helper {
             called_at: AtomicU64::new(0),
             napped: AtomicBool::new(false),
             asked: AtomicBool::new(false),
+            kept: Default::default(),
             unparker,
             activity: AtomicU8::new(RESTING),
             serving_since: AtomicU64::new(0),
@@ -197,6 +203,34 @@ impl Helper {
                 .activity
                 .compare_exchange(SERVING, OVERDUE, Ordering::SeqCst, Ordering::SeqCst)
                 .is_ok()
+    }
+
+    fn is_kept(&self) -> bool {
+        self.kept.0.load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether that is another than the caller's.
+    pub(crate) fn is_kept_elsewhere(&self) -> bool {
+        self.is_kept() && self.kept.1.load(Ordering::Relaxed) != sched_getcpu()
+    }
+
+    /// Whether it stays on one processor and has something to do there.
+    pub(crate) fn is_kept_at_work(&self) -> bool {
+        self.is_kept() && (self.called.load(Ordering::SeqCst) || self.is_serving())
+    }
+
+    /// Whether it has been at that for longer than `limit`, or has not even got its turn.
+    pub(crate) fn is_held_up(&self, limit: Duration, now: Duration) -> bool {
+        let was_called = self.called.load(Ordering::Acquire);
+        let waits = was_called && now.saturating_sub(self.called_at()) > limit;
+        self.is_kept() && (waits || self.has_served_for(limit, now))
+    }
+
+    /// Lets it run anywhere, though it would stay on one processor.
+    pub(crate) fn let_go(&self) {
+        if let Some(thread) = Pid::from_raw(self.kept.0.swap(0, Ordering::SeqCst)) {
+            cpus::run_anywhere(Some(thread));
+        }
     }
 
     pub(crate) fn is_serving(&self) -> bool {

@@ -68,7 +68,7 @@ struct Keeper {
 impl Keeper {
     fn run(mut self) {
         // A scheduler that is bound to one processor may have made this thread.
-        cpus::run_anywhere();
+        cpus::run_anywhere(None);
         // Before anything is started, so that all of it begins in the VM's namespace. If it cannot be
         // found now, the first request is answered why not.
         let _ = self.pool.host.get_or_try_init(Host::find);
@@ -193,13 +193,18 @@ impl Keeper {
     /// One look at how those who are awake get on.
     fn look(&mut self) {
         let now = self.pool.now();
+        let mut nobody_is_kept = true;
         for helper in self.pool.crew.helpers() {
             if helper.declare_overdue(OVERDUE_AFTER, now) {
                 self.pool.crew.discount();
             }
+            if helper.is_held_up(OVERDUE_AFTER, now) {
+                helper.let_go();
+            }
+            nobody_is_kept &= !helper.is_kept_at_work();
         }
         let nobody_naps = self.pool.crew.end_naps();
-        if self.see_to_ready() && nobody_naps {
+        if self.see_to_ready() && nobody_naps && nobody_is_kept {
             self.pool.watched.store(false, Ordering::SeqCst);
             // Whoever added one, or fell asleep, before the line above has not asked for a look.
             if !self.pool.ready.1.is_empty() || self.pool.crew.has_nappers() {
@@ -214,7 +219,7 @@ impl Keeper {
             return true;
         }
         match self.pool.crew.call(None) {
-            Called::Enough | Called::Woken => {}
+            Called::Enough | Called::Woken { .. } => {}
             Called::Hire => self.hire(),
             Called::Nobody => {
                 let now = self.pool.now();

@@ -57,7 +57,8 @@ pub struct Pool {
     pub(crate) crew: Crew,
     pub(crate) spin: Spin,
     pub(crate) keeper: Orders,
-    /// The keeper looks every few milliseconds whether ready paths are being served and naps are over.
+    /// The keeper looks every few milliseconds whether ready paths are being served, who stays on one
+    /// processor gets its turn there, and naps are over.
     pub(crate) watched: AtomicBool,
     pub(crate) counters: Counters,
     pub(crate) observer: Observer,
@@ -180,8 +181,12 @@ impl Pool {
     fn schedule(&self, path: Arc<Path>) {
         self.make_ready(path.clone());
         match self.crew.call(Some(&path)) {
-            Called::Woken => {
+            Called::Woken { elsewhere } => {
                 self.counters.woken.fetch_add(1, Ordering::Relaxed);
+                if elsewhere {
+                    // That may have something better to do.
+                    self.watch();
+                }
             }
             Called::Hire => self.keeper.order(Order::Hire),
             // Somebody will look, unless all who are awake get stuck before they do.

@@ -34,7 +34,7 @@ pub(crate) struct Worker<'a> {
     /// When it last served, in time since the pool's start; lingering is counted from then, whatever
     /// woke it since.
     last_served: Duration,
-    follow: Follow,
+    follow: Follow<'a>,
 }
 
 /// The body of a helper thread, which was counted as awake when it was ordered.
@@ -47,7 +47,7 @@ pub(crate) fn run(pool: &Pool, host: &Host, me: &Arc<Helper>, parker: Parker) {
         parker,
         here: host.netns(),
         last_served: pool.now(),
-        follow: Follow::nobody(),
+        follow: Follow::nobody(&me.kept),
     };
     // In doubt about where it is, or done: in both cases the thread ends, and with it its hold on
     // whatever namespace it may be in.

@@ -7,7 +7,8 @@ pub(crate) enum Order {
     Hire,
     /// Join the thread of a helper, which is ending.
     Bury(u64),
-    /// Look every [`TICK`](super::TICK) until no path is ready and no helper naps.
+    /// Look every [`TICK`](super::TICK) until no path is ready, no helper naps, and none that stays on one
+    /// processor has something to do.
     Watch,
     Stop(Box<dyn FnOnce(usize) + Send>),
 }

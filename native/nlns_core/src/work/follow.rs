@@ -6,8 +6,12 @@
 //! the same processor for a while, and nobody else, asks to stay there (sched_setaffinity(2)), until
 //! another calls or it has lingered. Where it does not get its turn there at once, because the processor
 //! is busy or the kernel lets its caller go on (before Linux 6.12), waking takes long; then it does not stay.
+//! And where it gets no turn at all, a real-time process having the processor, the keeper lets it go elsewhere.
 
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use rustix::thread::gettid;
 
 use crate::cpus;
 
@@ -27,28 +31,35 @@ const WEIGHT: u32 = 8;
 const TOO_MUCH: u32 = 8 * WEIGHT;
 
 /// Whom the helper follows.
-pub(super) struct Follow {
+pub(super) struct Follow<'a> {
     /// The processor that the last caller was on.
     cpu: usize,
     /// Batches of one request that have come from there, in a row.
     single: u32,
     /// How many of them it takes.
     wanted: u32,
-    /// It stays there.
+    /// It stays there, unless the keeper has let it go.
     stays: bool,
+    /// The same for the others: this thread's number, or 0; and the processor.
+    kept: &'a (AtomicI32, AtomicUsize),
     /// How much waking up has taken too long there.
     slow: u32,
 }
 
-impl Follow {
-    pub(super) fn nobody() -> Self {
+impl<'a> Follow<'a> {
+    pub(super) fn nobody(kept: &'a (AtomicI32, AtomicUsize)) -> Self {
         Self {
             cpu: usize::MAX,
             single: 0,
             wanted: SINGLE,
             stays: false,
+            kept,
             slow: 0,
         }
+    }
+
+    pub(super) fn stays(&self) -> bool {
+        self.stays
     }
 
     /// The processor that the last caller was on.
@@ -58,10 +69,18 @@ impl Follow {
 
     /// A batch was served for a caller on `cpu`, which was all there was to do, or not.
     pub(super) fn served(&mut self, cpu: usize, all: bool) {
+        if self.stays && self.kept.0.load(Ordering::Relaxed) == 0 {
+            self.stays = false;
+            self.did_not_pay();
+        }
         if !self.is_to_stay(cpu, all) {
             self.go_anywhere();
-        } else if !self.stays {
-            self.stays = cpus::run_on(cpu);
+        } else if !self.stays && cpus::run_on(cpu) {
+            self.stays = true;
+            self.kept.1.store(cpu, Ordering::Relaxed);
+            self.kept
+                .0
+                .store(gettid().as_raw_nonzero().get(), Ordering::SeqCst);
             self.slow = 0;
         }
     }
@@ -90,17 +109,28 @@ impl Follow {
         };
         let is_too_slow = self.slow >= TOO_MUCH;
         if is_too_slow {
-            self.single = 0;
-            self.wanted = SINGLE_AGAIN;
+            self.did_not_pay();
         }
         is_too_slow
     }
 
+    fn did_not_pay(&mut self) {
+        self.single = 0;
+        self.wanted = SINGLE_AGAIN;
+    }
+
     /// There is nobody to follow.
     pub(super) fn go_anywhere(&mut self) {
-        if std::mem::take(&mut self.stays) {
-            cpus::run_anywhere();
+        if std::mem::take(&mut self.stays) && self.kept.0.swap(0, Ordering::SeqCst) != 0 {
+            cpus::run_anywhere(None);
         }
+    }
+}
+
+/// The thread ends, and another may get its number.
+impl Drop for Follow<'_> {
+    fn drop(&mut self) {
+        self.kept.0.store(0, Ordering::SeqCst);
     }
 }
 
@@ -110,7 +140,8 @@ mod tests {
 
     #[test]
     fn it_stays_with_who_is_alone_for_a_while() {
-        let mut follow = Follow::nobody();
+        let kept = Default::default();
+        let mut follow = Follow::nobody(&kept);
         let after = |follow: &mut Follow| (1..).find(|_| follow.is_to_stay(3, true));
         assert_eq!(after(&mut follow), Some(SINGLE + 1));
         assert!(follow.is_to_stay(3, true));
@@ -121,7 +152,8 @@ mod tests {
 
     #[test]
     fn it_does_not_stay_where_it_is_not_woken_at_once() {
-        let mut follow = Follow::nobody();
+        let kept = Default::default();
+        let mut follow = Follow::nobody(&kept);
         let mut woke = |times, waking| (0..times).any(|_| follow.is_too_slow(waking));
         // Now and then is chance.
         assert!((0..100).all(|_| !woke(1, TOO_LONG * 2) && !woke(WEIGHT, TOO_LONG)));

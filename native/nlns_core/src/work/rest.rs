@@ -131,6 +131,10 @@ impl Worker<'_> {
         let waking = self.pool.now().saturating_sub(called_at);
         self.pool.spin.woke(idle, waking);
         self.follow.woke(waking);
+        if self.follow.stays() && idle < NAP {
+            // Its processor may be taken from it in the middle of a request.
+            self.pool.watch();
+        }
         true
     }
 
