@@ -1,5 +1,4 @@
-//! Which processors the pool's threads have when the process's cpuset grows. Nothing is shown where no
-//! cpuset can be made, or there is but one processor.
+//! Which processors the pool's threads have when the process's cpuset grows.
 
 mod support;
 
@@ -11,7 +10,7 @@ use rustix::process::{Pid, getpid};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use support::netns::Directory;
-use support::{CONFIG, Running, eventually, tasks};
+use support::{CONFIG, Running, eventually, skipped, tasks};
 
 /// Set for the process inside.
 const INSIDE: &str = "NLNS_TEST_CPUSET";
@@ -23,7 +22,7 @@ fn what_a_cpuset_is_given_later_the_threads_of_the_pool_have_too() {
     }
     let cpus = list(&sched_getaffinity(Some(getpid())).unwrap());
     let Some(cpuset) = (cpus.len() > 1).then(|| Cpuset::new(cpus[0])).flatten() else {
-        return;
+        return skipped("it takes two processors and the right to make a cpuset");
     };
     let enter = "echo $$ > \"$NLNS_TEST_CPUSET/cgroup.procs\" && exec \"$0\"";
     let inside = Command::new("sh")

@@ -1,5 +1,4 @@
-//! A helper whose processor is taken from it. Nothing is shown where there is but one processor, or no
-//! right to a real-time priority.
+//! A helper whose processor is taken from it.
 
 mod support;
 
@@ -12,7 +11,7 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use support::netns::Directory;
-use support::{CONFIG, Running, eventually, tasks};
+use support::{CONFIG, Running, eventually, skipped, tasks};
 
 #[test]
 fn a_helper_that_gets_no_turn_where_it_stays_goes_elsewhere() {
@@ -21,7 +20,7 @@ fn a_helper_that_gets_no_turn_where_it_stays_goes_elsewhere() {
         move |cpu| all.is_set(*cpu)
     });
     let (Some(here), Some(elsewhere)) = (cpus.next(), cpus.next()) else {
-        return;
+        return skipped("it takes two processors");
     };
     let names = Directory::new();
     let path = names.make("a");
@@ -39,7 +38,7 @@ fn a_helper_that_gets_no_turn_where_it_stays_goes_elsewhere() {
         });
         sched_setaffinity(None, &only(elsewhere)).unwrap();
         let Some(_busy) = Busy::start(here) else {
-            return;
+            return skipped("it takes the right to a real-time priority");
         };
         // The kernel leaves others a twentieth of each second.
         let asked = Instant::now();

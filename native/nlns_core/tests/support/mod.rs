@@ -3,6 +3,7 @@
 
 pub mod netns;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -142,6 +143,12 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Says that a test shows nothing here, where it is seen: what is printed is shown for failures only.
+pub fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {test}: {why}");
 }
 
 /// Descriptors of this process.
