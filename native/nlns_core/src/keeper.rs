@@ -53,6 +53,7 @@ pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> 
         orders,
         threads: HashMap::new(),
         next_id: 0,
+        next_look: Instant::now(),
     };
     let builder = Builder::new().name("nlns-keeper".into()).stack_size(STACK);
     sys::with_signals_blocked(|| builder.spawn(|| keeper.run())).map(drop)
@@ -63,6 +64,8 @@ struct Keeper {
     orders: Receiver<Order>,
     threads: HashMap<u64, JoinHandle<()>>,
     next_id: u64,
+    /// When to look next, while it looks.
+    next_look: Instant,
 }
 
 impl Keeper {
@@ -115,16 +118,22 @@ impl Keeper {
         self.pool.watcher.set(watcher).ok().map(|()| thread)
     }
 
-    /// `None` when it is time to look.
-    fn next_order(&self) -> Option<Order> {
+    /// `None` when it is time to look, however many orders there are.
+    fn next_order(&mut self) -> Option<Order> {
         if !self.pool.watched.load(Ordering::SeqCst) {
-            return Some(self.orders.recv().expect("the pool keeps a sender"));
+            let order = self.orders.recv().expect("the pool keeps a sender");
+            self.next_look = Instant::now() + TICK;
+            return Some(order);
         }
-        match self.orders.recv_timeout(TICK) {
-            Ok(order) => Some(order),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => unreachable!("the pool keeps a sender"),
+        if Instant::now() < self.next_look {
+            match self.orders.recv_deadline(self.next_look) {
+                Ok(order) => return Some(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the pool keeps a sender"),
+            }
         }
+        self.next_look = Instant::now() + TICK;
+        None
     }
 
     /// Starts a helper that `crew` has made room for.
