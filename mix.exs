@@ -25,7 +25,6 @@ defmodule Nlns.MixProject do
   def application do
     [
       mod: {Nlns.Application, []},
-      registered: [Nlns.Supervisor],
       extra_applications: [:logger]
     ]
   end

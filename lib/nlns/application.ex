@@ -10,8 +10,9 @@ defmodule Nlns.Application do
   @stop_timeout 10_000
 
   # Where there is a `:telemetry`, one process tells it of helpers. However often that one ends, the
-  # application shall not end with it, so restarts are as good as unlimited.
-  @supervisor [strategy: :one_for_one, max_restarts: 1_000, name: Nlns.Supervisor]
+  # application shall not end with it, so restarts are as good as unlimited. Without a name, which would keep
+  # an application that was killed from being started again until its supervisor has ended too.
+  @supervisor [strategy: :one_for_one, max_restarts: 1_000]
 
   @impl true
   def start(_type, _args) do

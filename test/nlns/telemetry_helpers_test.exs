@@ -78,7 +78,7 @@ defmodule Nlns.TelemetryHelpersTest do
   end
 
   defp teller do
-    [{Nlns.Telemetry.Helpers, teller, :worker, _}] = Supervisor.which_children(Nlns.Supervisor)
+    [{Nlns.Telemetry.Helpers, teller, :worker, _}] = Supervisor.which_children(supervisor())
     teller
   end
 

@@ -102,7 +102,7 @@ defmodule Nlns.TelemetryTest do
     Nlns.close_fd(fd)
     assert {:error, {:open, 36}} = Nlns.open_in_netns("/" <> String.duplicate("x", 5_000), 0)
     assert Telemetry.measure() == :ok
-    assert Supervisor.which_children(Nlns.Supervisor) == []
+    assert Supervisor.which_children(supervisor()) == []
   end
 
   defp second, do: System.convert_time_unit(1, :second, :native)

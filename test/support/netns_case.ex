@@ -117,6 +117,14 @@ defmodule Nlns.NetnsCase do
     pause(15)
   end
 
+  @doc "The top supervisor of the application, which has no name."
+  def supervisor do
+    {pid, Nlns.Application} =
+      :nlns |> :application_controller.get_master() |> :application_master.get_child()
+
+    pid
+  end
+
   @doc "The handle of a request."
   def handle(%Nlns.Request{ref: ref}) do
     assert_receive {:nlns, ^ref, {:ok, %Nlns.Handle{} = handle}}
