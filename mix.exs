@@ -23,10 +23,7 @@ defmodule Nlns.MixProject do
   end
 
   def application do
-    [
-      mod: {Nlns.Application, []},
-      extra_applications: [:logger]
-    ]
+    [mod: {Nlns.Application, []}, extra_applications: [:logger]]
   end
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
