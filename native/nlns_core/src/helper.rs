@@ -127,6 +127,13 @@ impl Helper {
         }
     }
 
+    /// It will not say that it has left: whoever waits for that is told nothing.
+    pub(crate) fn forget_departures(&self) {
+        if let Some(place) = self.place.lock().as_mut() {
+            place.departures.drain(..).for_each(|d| d.withdraw());
+        }
+    }
+
     /// Asks it to see whether its path still leads where it is.
     pub(crate) fn ask_to_look(&self) {
         self.asked.store(true, Ordering::SeqCst);

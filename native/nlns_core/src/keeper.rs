@@ -290,6 +290,10 @@ impl Keeper {
         for path in paths {
             self.refuse(&path, usize::MAX, Error::STOPPED);
         }
+        // Those who are stuck may be let go by any thread, and a scheduler must not announce anything.
+        for helper in self.pool.crew.helpers() {
+            helper.forget_departures();
+        }
         self.threads.len()
     }
 

@@ -170,6 +170,9 @@ impl Paths {
 
     fn push(&self, name: &[u8], job: Job, max_queue: usize) -> Result<Pushed, Error> {
         if !self.open {
+            if let Job::Release(departure) = job {
+                departure.withdraw();
+            }
             return Err(Error::STOPPED);
         }
         let Some(path) = self.by_name.get(name) else {

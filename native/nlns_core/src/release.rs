@@ -9,7 +9,7 @@ type Announce = Box<dyn FnOnce() + Send>;
 /// Shared by all the helpers that still have to leave; the last one to drop it announces that
 /// nobody is left. A helper that dies drops it as well.
 #[derive(Clone)]
-pub(crate) struct Departure(#[allow(dead_code, reason = "held for its drop")] Arc<Last>);
+pub(crate) struct Departure(Arc<Last>);
 
 struct Last(Mutex<Option<Announce>>);
 
@@ -18,6 +18,11 @@ impl Departure {
     /// not keep one.
     pub(crate) fn new(announce: impl FnOnce() + Send + 'static) -> Self {
         Self(Arc::new(Last(Mutex::new(Some(Box::new(announce))))))
+    }
+
+    /// Nobody will leave for it, and nothing is announced.
+    pub(crate) fn withdraw(&self) {
+        drop(self.0.0.lock().take());
     }
 }
 

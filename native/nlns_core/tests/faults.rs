@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use nlns_core::{Config, Error, Stage, State};
 
 use injected::{FOREVER, Faults, start};
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{PATIENCE, Running, descriptors, eventually, outside};
+use support::{PATIENCE, Running, descriptors, eventually, outside, threads};
 
 /// Tests count the process's descriptors, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -147,6 +147,34 @@ fn released_is_not_said_while_a_stuck_helper_is_inside() {
     faults.heal();
     drop(let_go);
     released.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(outside(), 0);
+}
+
+#[test]
+fn what_a_stop_leaves_stuck_is_never_announced_as_released() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    let let_go = faults.hold(libc::SYS_inotify_add_watch);
+    pool.open(&path, 0).unwrap();
+    eventually("it is stuck", || {
+        let helpers = pool.0.info().helpers;
+        helpers.iter().any(|h| h.state == State::Stuck)
+    });
+    let (done, released) = bounded(1);
+    let done = Box::new(move || done.send(()).unwrap());
+    assert!(pool.0.release(path.as_os_str().as_encoded_bytes(), done));
+    assert_eq!(pool.stop(), 1);
+    // Not even when it comes back and ends, on whatever thread that may be.
+    assert_eq!(
+        released.recv_timeout(PATIENCE),
+        Err(RecvTimeoutError::Disconnected)
+    );
+    faults.heal();
+    drop(let_go);
+    eventually("it has ended", || threads("nlns-helper") == 0);
     assert_eq!(outside(), 0);
 }
 

@@ -166,6 +166,26 @@ fn released_is_said_when_nobody_is_there_and_what_waited_was_served() {
 }
 
 #[test]
+fn what_a_stopped_pool_does_not_release_is_not_announced() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    settle(&pool, &path);
+    pool.stop();
+    // The submitting thread may be a scheduler, which must not send.
+    let said = Arc::new(AtomicUsize::new(0));
+    let saying = said.clone();
+    let released = Box::new(move || _ = saying.fetch_add(1, Ordering::SeqCst));
+    assert!(
+        !pool
+            .0
+            .release(path.as_os_str().as_encoded_bytes(), released)
+    );
+    assert_eq!(said.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn more_paths_than_helpers_take_turns() {
     let _alone = ALONE.lock();
     let names = Directory::new();
