@@ -11,7 +11,7 @@ defmodule Bench.Report do
     mean: "mean µs",
     rate: "per second",
     sweep: "sweep ms",
-    teardown: "teardown p50 ms",
+    teardown: "teardown mean ms",
     rss: "RSS KiB",
     kernel_stack: "kernel stack KiB",
     idle_cpu: "idle CPU %",

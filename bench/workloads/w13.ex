@@ -6,9 +6,9 @@ defmodule Bench.W13 do
 
   @namespaces 1000
   @callers 64
-  # Longer than nlns lingers, as agents come by every ten seconds or so; the others have nothing to forget.
-  @forgotten 1_200
-  @pause 100
+  # Longer than nlns lingers, as agents come by every ten seconds or so. The others have nothing to forget,
+  # but the processors' caches have.
+  @idle 1_200
 
   @impl true
   def title,
@@ -20,11 +20,11 @@ defmodule Bench.W13 do
       Namespaces.with_new(@namespaces, fn paths ->
         callers =
           for contender <- [Contender.throwaway(), Contender.otp()] do
-            {{contender.name, @callers}, fn -> sweep(@pause, &by_callers/2, contender, paths) end}
+            {{contender.name, @callers}, fn -> sweep(&by_callers/2, contender, paths) end}
           end
 
-        one = fn -> sweep(@pause, &by_one/2, Contender.in_place(), paths) end
-        asynchronous = fn -> sweep(@forgotten, &asynchronously/2, Contender.nlns(), paths) end
+        one = fn -> sweep(&by_one/2, Contender.in_place(), paths) end
+        asynchronous = fn -> sweep(&asynchronously/2, Contender.nlns(), paths) end
         Rounds.run(size, [{{"nlns", nil}, asynchronous}, {{"in-place", nil}, one} | callers])
       end)
 
@@ -38,8 +38,8 @@ defmodule Bench.W13 do
     %{rows: rows, requirements: requirements, plot: nil}
   end
 
-  defp sweep(pause, how, contender, paths) do
-    Process.sleep(pause)
+  defp sweep(how, contender, paths) do
+    Process.sleep(@idle)
 
     Measure.alone(fn ->
       arguments = Enum.map(paths, contender.prepare)
