@@ -5,7 +5,7 @@ defmodule Nlns do
              |> String.split("<!-- moduledoc -->")
              |> Enum.fetch!(1)
 
-  alias Nlns.{Arguments, Native, Request, Spec, Telemetry}
+  alias Nlns.{Arguments, Close, Native, Request, Spec, Telemetry}
 
   # linux/socket.h; both are part of the kernel's ABI.
   @af_netlink 16
@@ -186,13 +186,15 @@ defmodule Nlns do
   Closes a descriptor that `open_in_netns/3`, `await/2` or `Nlns.Handle.to_fd/1` returned, if the
   number still names that socket.
 
-  A second call, or one with a number that names something else by now, closes nothing. A closed
-  number belongs to nobody: the next descriptor of the process may get it.
+  It is closed when this returns, for as long as close(2) takes: a few microseconds for most, milliseconds
+  for a `:packet` socket, up to its time for a stream with `SO_LINGER` (socket(7)). Then only the caller
+  waits, not its scheduler. A second call, or one with a number that names something else by now, closes
+  nothing. A closed number belongs to nobody: the next descriptor of the process may get it.
   """
   @spec close_fd(non_neg_integer()) :: :ok
   def close_fd(fd) do
     Arguments.fd!(fd)
-    Native.close_fd(fd)
+    Close.fd(fd)
   end
 
   @doc """
@@ -227,7 +229,7 @@ defmodule Nlns do
       (sockets it opened)
     * `stuck`: how many of them are
     * `paths`: paths that have requests or a helper; `waiting`: requests in all their queues;
-      `closing`: descriptors that wait to be closed, where that takes time
+      `closing`: descriptors that are being closed, where that takes time
     * since the start: `opened` (sockets), `failed` (answered with a step's errno), `refused` (at once),
       `cancelled` (given up before they were served), `entered` (times a helper entered a namespace),
       `woken` (times a request woke a sleeping helper), `started` (threads), `died` (threads, of a panic)

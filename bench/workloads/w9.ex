@@ -75,7 +75,7 @@ defmodule Bench.W9 do
     end
 
     {take, {:ok, fd}} = timed(fn -> Nlns.Native.take(resource) end)
-    {close_fd, :ok} = timed(fn -> Nlns.Native.close_fd(fd) end)
+    {close_fd, :ok} = timed(fn -> Nlns.Native.close_fd(fd, ref) end)
     {floor, {:ok, fd}} = timed(fn -> Native.floor(0) end)
     Native.close(fd)
     [open, take, close_fd, floor]

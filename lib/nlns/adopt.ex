@@ -2,7 +2,7 @@ defmodule Nlns.Adopt do
   @moduledoc false
   # Descriptors that become OTP sockets.
 
-  alias Nlns.Native
+  alias Nlns.{Close, Native}
 
   # linux/socket.h; a part of the kernel's ABI.
   @af_packet 17
@@ -23,7 +23,7 @@ defmodule Nlns.Adopt do
 
       case adopted do
         {:ok, socket, :packet, duplicate} -> close_after(socket, duplicate, fd, owner)
-        _ -> Native.close(owner)
+        _ -> Close.resource(owner)
       end
 
       with {:ok, socket, _family, _duplicate} <- adopted, do: {:ok, socket}
@@ -38,12 +38,12 @@ defmodule Nlns.Adopt do
     else
       {:error, _reason} ->
         _ = :socket.close(socket)
-        {:error, :closed}
+        {:error, :ebadf}
     end
   end
 
   # The last close of an `AF_PACKET` socket takes the kernel milliseconds, and when a socket's owner dies
-  # OTP closes on a scheduler. So here ours outlives the duplicate, and the closer thread has the last.
+  # OTP closes on a scheduler. So here ours outlives the duplicate, and a closer thread has the last.
   # If this process is killed, or its code purged, ours is closed with it.
   defp close_after(socket, duplicate, fd, owner) do
     _pid =
@@ -54,7 +54,7 @@ defmodule Nlns.Adopt do
           {:DOWN, ^monitor, :socket, _socket, _info} -> await_closed(duplicate, link(fd), 1_000)
         end
 
-        Native.close(owner)
+        Close.resource(owner)
       end)
 
     :ok

@@ -6,7 +6,7 @@ defmodule Nlns.Application do
 
   alias Nlns.{Config, Native, Telemetry}
 
-  # The pool gives up on stuck helpers after 2 s by itself; this is for a machine that hardly runs.
+  # The pool gives up on stuck threads after 4 s by itself; this is for a machine that hardly runs.
   @stop_timeout 10_000
 
   # Where there is a `:telemetry`, one process tells it of helpers. However often that one ends, the
@@ -34,11 +34,11 @@ defmodule Nlns.Application do
       receive do
         {:nlns, ^ref, {:stopped, stuck, keeper}} ->
           if stuck > 0,
-            do: warn("#{stuck} helper(s) are blocked in the kernel and stay until it lets go")
+            do: warn("#{stuck} thread(s) are blocked in the kernel and stay until it lets go")
 
           await_end("/proc/self/task/#{keeper}", 1_000)
       after
-        @stop_timeout -> warn("helpers have not ended within #{@stop_timeout} ms")
+        @stop_timeout -> warn("the pool has not ended within #{@stop_timeout} ms")
       end
     end
 

@@ -39,9 +39,9 @@ defmodule Nlns.Handle do
     handle |> resource!() |> Nlns.Adopt.socket()
   end
 
-  @doc "Closes the descriptor, if the handle still has it."
+  @doc "Closes the descriptor, if the handle still has it. It is closed when this returns."
   @spec close(t()) :: :ok
-  def close(handle), do: handle |> resource!() |> Native.close()
+  def close(handle), do: handle |> resource!() |> Nlns.Close.resource()
 
   defp resource!(%__MODULE__{resource: resource})
        when is_reference(resource) and node(resource) == node(),

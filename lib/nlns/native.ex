@@ -51,8 +51,8 @@ defmodule Nlns.Native do
   @spec lend(resource()) :: {:ok, non_neg_integer(), resource()} | {:error, :closed}
   def lend(_resource), do: stub()
 
-  @spec close(resource()) :: :ok
-  def close(_resource), do: stub()
+  @spec close(resource(), reference()) :: :ok | :pending
+  def close(_resource, _ref), do: stub()
 
   @spec cancel(resource()) :: :before | :during | :after
   def cancel(_resource), do: stub()
@@ -72,8 +72,8 @@ defmodule Nlns.Native do
         ]
   def events, do: stub()
 
-  @spec close_fd(non_neg_integer()) :: :ok
-  def close_fd(_fd), do: stub()
+  @spec close_fd(non_neg_integer(), reference()) :: :ok | :pending
+  def close_fd(_fd, _ref), do: stub()
 
   @spec bind_netlink(non_neg_integer(), non_neg_integer()) :: :ok | {:error, integer()}
   def bind_netlink(_fd, _groups), do: stub()

@@ -82,11 +82,9 @@ defmodule Nlns.OpenSocketTest do
     eventually(fn -> assert Proc.sockets() == sockets end)
   end
 
-  test "the last close of a packet socket, which takes milliseconds, is the closer's, however it ends",
+  test "the last close of a packet socket, which takes milliseconds, is a closer's, however it ends",
        %{path: path, sockets: sockets} do
     test = self()
-    [closer] = for %{name: "nlns-closer", tid: tid} <- Proc.threads(), do: tid
-
     # -y: what each descriptor leads to.
     said =
       Nlns.Strace.of(["-y", "-e", "trace=close"], Path.join(tmp_dir(), "closes"), fn ->
@@ -99,15 +97,19 @@ defmodule Nlns.OpenSocketTest do
         end
 
         eventually(fn -> assert Proc.sockets() == sockets and Nlns.info().closing == 0 end)
+        # Those that are not needed any more are still there for a while.
+        send(test, {:closers, for(%{name: "nlns-closer", tid: tid} <- Proc.threads(), do: tid)})
       end)
 
     # Each close in its order; of each socket the last is what counts.
     closes = Regex.scan(~r/^(\d+) +close\(\d+<(socket:\[\d+\])>/m, said)
     last = for [_, tid, name] <- closes, into: %{}, do: {name, tid}
 
+    assert_receive {:closers, closers}
+
     for _ <- 1..20 do
       assert_receive {:name, name}
-      assert {name, last[name]} == {name, closer}
+      assert last[name] in closers
     end
   end
 

@@ -134,7 +134,7 @@ defmodule Nlns.VM.ApplicationTest do
 
     vm = await_line(vm, "stopped")
     BlockedMount.stop(mount)
-    assert finish(vm) =~ "1 helper(s) are blocked in the kernel"
+    assert finish(vm) =~ "1 thread(s) are blocked in the kernel"
   end
 
   test "an application that is killed, not stopped, leaves nothing once it is started again" do

@@ -4,14 +4,15 @@ use std::os::fd::AsRawFd;
 
 use nlns_core::{Cancelled, Handover, Socket, issued, with_borrowed};
 use rustix::net::netlink::SocketAddrNetlink;
-use rustler::{Atom, Decoder, Encoder, Env, NifResult, Resource, ResourceArc, Term};
+use rustler::{Atom, Decoder, Encoder, Env, NifResult, Reference, Resource, ResourceArc, Term};
 
+use crate::message::Message;
 use crate::terms;
 
 /// One request's descriptor, on its way or arrived. Closed with the last reference to it.
 ///
-/// NB: made only in the NIF that submits a request: after a purge erts has freed the resource type,
-/// and a helper that made one would take the VM down.
+/// NB: made only in NIFs, never by a thread of the pool: after a purge erts has freed the resource type,
+/// and making one would take the VM down.
 pub struct Descriptor(pub Handover<Socket>);
 
 #[rustler::resource_impl]
@@ -60,10 +61,10 @@ fn lend(env: Env<'_>, descriptor: Known) -> Term<'_> {
     }
 }
 
+/// `:ok` once the descriptor is closed; or `:pending`, and `{:nlns, ref, :closed}` when it is.
 #[rustler::nif]
-fn close(descriptor: Known) -> Atom {
-    drop(descriptor.take());
-    terms::ok()
+fn close<'a>(env: Env<'a>, descriptor: Known, reference: Reference<'a>) -> Atom {
+    close_socket(env, descriptor.take(), reference)
 }
 
 /// Whether the cancel came `:before`, `:during` or `:after` the sending of the message.
@@ -81,10 +82,24 @@ fn is_sent(descriptor: Known) -> bool {
     descriptor.0.is_none_or(|descriptor| descriptor.0.is_sent())
 }
 
+/// The same for a number that was given away.
 #[rustler::nif]
-fn close_fd(fd: i32) -> Atom {
-    drop(issued::reclaim(fd));
-    terms::ok()
+fn close_fd<'a>(env: Env<'a>, fd: i32, reference: Reference<'a>) -> Atom {
+    close_socket(env, issued::reclaim(fd), reference)
+}
+
+fn close_socket<'a>(env: Env<'a>, socket: Option<Socket>, reference: Reference<'a>) -> Atom {
+    let Some(socket) = socket.filter(|socket| !socket.closes_at_once()) else {
+        return terms::ok();
+    };
+    let message = Message::new(env, |env| {
+        (terms::nlns(), (*reference).in_env(env), terms::closed()).encode(env)
+    });
+    // A caller that has died waits for nothing.
+    match socket.close(Box::new(move || _ = message.send(|_, closed| closed))) {
+        true => terms::pending(),
+        false => terms::ok(),
+    }
 }
 
 #[rustler::nif]

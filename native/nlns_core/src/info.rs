@@ -99,7 +99,7 @@ impl Pool {
             failed: counters.failed.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
             cancelled: counters.cancelled.load(Ordering::Relaxed),
-            closing: crate::socket::closing(),
+            closing: crate::closers::closing(),
             entered: counters.entered.load(Ordering::Relaxed),
             started: counters.started.load(Ordering::Relaxed),
             woken: counters.woken.load(Ordering::Relaxed),

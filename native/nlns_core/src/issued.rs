@@ -12,7 +12,7 @@ use once_cell::sync::{Lazy, OnceCell};
 use parking_lot::Mutex;
 use rustix::net::sockopt::socket_cookie;
 
-use crate::socket::Socket;
+use crate::socket::{Socket, Wait};
 use crate::sys;
 
 const CHUNK: usize = 1024;
@@ -20,8 +20,8 @@ const CHUNK: usize = 1024;
 /// raised `fs.nr_open`.
 const CHUNKS: usize = 1024;
 
-/// What was issued under each number: its cookie and, in the lowest bit, whether it closes fast; 0
-/// where nothing is. (Cookies count up from 1; half of 64 bits is as endless as all of them.)
+/// What was issued under each number: its cookie and, in the lowest bits, what its close waits for; 0
+/// where nothing is. (Cookies count up from 1; a quarter of 64 bits is as endless as all of them.)
 struct Table<const N: usize> {
     /// Made when a number first falls into one and never freed; entries are single atomics, so nothing
     /// here waits.
@@ -66,7 +66,7 @@ impl<const N: usize> Table<N> {
 pub fn issue(fd: Socket) -> RawFd {
     // Every socket has one.
     if let Ok(cookie) = socket_cookie(fd.as_fd()) {
-        ISSUED.put(fd.as_raw_fd(), cookie << 1 | u64::from(fd.closes_fast()));
+        ISSUED.put(fd.as_raw_fd(), cookie << Wait::BITS | fd.wait() as u64);
     }
     fd.into_raw_fd()
 }
@@ -78,9 +78,9 @@ pub fn issue(fd: Socket) -> RawFd {
 /// other `close(2)` of that number.
 pub fn reclaim(fd: RawFd) -> Option<Socket> {
     let issued = ISSUED.take(fd)?;
-    let (cookie, closes_fast) = (issued >> 1, issued & 1 == 1);
+    let (cookie, wait) = (issued >> Wait::BITS, Wait::from_bits(issued));
     let found = sys::with_borrowed(fd, |fd| socket_cookie(fd));
-    (found == Ok(cookie)).then(|| Socket::new(sys::adopt(fd), closes_fast))
+    (found == Ok(cookie)).then(|| Socket::used(sys::adopt(fd), wait))
 }
 
 #[cfg(test)]

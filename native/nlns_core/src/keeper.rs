@@ -16,6 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crossbeam_utils::sync::Parker;
 use rustix::io::Errno;
 
+use crate::closers::Closers;
 use crate::crew::Called;
 use crate::error::{Error, Stage};
 use crate::helper::Helper;
@@ -23,14 +24,13 @@ use crate::netns::Host;
 use crate::observer::Why;
 use crate::path::{Job, Path};
 use crate::pool::Pool;
-use crate::socket::Closer;
 use crate::watcher::Watcher;
 use crate::{cpus, sys, work};
 
 pub(crate) use orders::{Order, Orders};
 
 /// Sending a message takes 6 KiB, a panic with a backtrace 27; at 16 KiB it would take the VM down.
-const STACK: usize = 64 * 1024;
+pub(crate) const STACK: usize = 64 * 1024;
 
 /// How often the keeper looks while paths are ready or helpers nap, and how long a helper may take over one batch
 /// before another is woken in its stead. Shorter and a machine whose cores are all busy, where a
@@ -49,6 +49,7 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 
 pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> {
     let keeper = Keeper {
+        closers: Closers::start(&pool.keeper),
         pool,
         orders,
         threads: HashMap::new(),
@@ -63,6 +64,7 @@ struct Keeper {
     pool: Arc<Pool>,
     orders: Receiver<Order>,
     threads: HashMap<u64, JoinHandle<()>>,
+    closers: Closers,
     next_id: u64,
     /// When to look next, while it looks.
     next_look: Instant,
@@ -76,7 +78,7 @@ impl Keeper {
         // found now, the first request is answered why not.
         let _ = self.pool.host.get_or_try_init(Host::find);
         let watcher = self.start_watcher();
-        let closer = Closer::start(STACK).ok();
+        self.hire_closers();
         if self.pool.crew.make_room() {
             self.hire();
         }
@@ -86,14 +88,13 @@ impl Keeper {
                 Some(Order::Hire) => self.hire(),
                 Some(Order::Bury(id)) => self.bury(id),
                 Some(Order::Watch) => {}
+                Some(Order::HireCloser) => self.hire_closers(),
+                Some(Order::BuryCloser(id)) => self.closers.bury(id),
                 Some(Order::Stop(stopped)) => {
                     let stuck = self.stop();
                     if let (Some(watcher), Some(thread)) = (self.pool.watcher.get(), watcher) {
                         watcher.stop();
                         let _ = thread.join();
-                    }
-                    if let Some(closer) = closer {
-                        closer.stop();
                     }
                     stopped(stuck);
                     break;
@@ -199,6 +200,13 @@ impl Keeper {
         self.see_to_ready();
     }
 
+    fn hire_closers(&mut self) {
+        if !self.closers.hire() {
+            // Tried again at the next look.
+            self.pool.watched.store(true, Ordering::SeqCst);
+        }
+    }
+
     /// One look at how those who are awake get on.
     fn look(&mut self) {
         let now = self.pool.now();
@@ -213,7 +221,8 @@ impl Keeper {
             nobody_is_kept &= !helper.is_kept_at_work();
         }
         let nobody_naps = self.pool.crew.end_naps();
-        if self.see_to_ready() && nobody_naps && nobody_is_kept {
+        let closers_are_there = self.closers.hire();
+        if self.see_to_ready() && nobody_naps && nobody_is_kept && closers_are_there {
             self.pool.watched.store(false, Ordering::SeqCst);
             // Whoever added one, or fell asleep, before the line above has not asked for a look.
             if !self.pool.ready.1.is_empty() || self.pool.crew.has_nappers() {
@@ -270,23 +279,13 @@ impl Keeper {
         }
     }
 
-    /// Ends the helpers; answers how many are stuck.
+    /// Ends helpers, then closers, which may get what those drop; answers how many are stuck.
     fn stop(&mut self) -> usize {
         let paths = self.pool.registry.close();
         for helper in self.pool.crew.helpers() {
             self.pool.crew.rouse(&helper);
         }
-        let deadline = Instant::now() + STOP_TIME;
-        while !self.threads.is_empty() {
-            match self.orders.recv_deadline(deadline) {
-                Ok(Order::Bury(id)) => self.bury_at_stop(id),
-                Ok(Order::Hire) => {
-                    self.pool.crew.gone(None);
-                }
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
+        self.bury_until(|keeper| keeper.threads.is_empty());
         for path in paths {
             self.refuse(&path, usize::MAX, Error::STOPPED);
         }
@@ -294,7 +293,26 @@ impl Keeper {
         for helper in self.pool.crew.helpers() {
             helper.forget_departures();
         }
-        self.threads.len()
+        self.closers.stop();
+        self.bury_until(|keeper| keeper.closers.count() == 0);
+        self.threads.len() + self.closers.count()
+    }
+
+    /// Joins threads as they end, for [`STOP_TIME`] at most.
+    fn bury_until(&mut self, is_over: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + STOP_TIME;
+        while !is_over(self) {
+            match self.orders.recv_deadline(deadline) {
+                Ok(Order::Bury(id)) => self.bury_at_stop(id),
+                Ok(Order::Hire) => {
+                    self.pool.crew.gone(None);
+                }
+                Ok(Order::BuryCloser(id)) => self.closers.bury(id),
+                Ok(Order::HireCloser) => _ = self.closers.hire(),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
     }
 
     fn bury_at_stop(&mut self, id: u64) {

@@ -19,12 +19,14 @@
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
 //! | [`observer`](Event) | what is told of helpers that settle and leave |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
-//! | [`Socket`] | closing without waiting |
+//! | [`Socket`] | an open socket; closing it without waiting |
+//! | `closers` | closing what takes its time |
 //! | [`Handover`] | one descriptor's way from helper to caller |
 //! | `process` | a process as distinct from its number |
 //! | [`issued`] | which descriptors were given away as numbers |
 //! | `sys` | system calls that need `unsafe` |
 
+mod closers;
 mod cpus;
 mod crew;
 mod error;

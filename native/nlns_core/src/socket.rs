@@ -1,44 +1,113 @@
 //! An open socket and how it is closed: never where that would keep a scheduler waiting.
 //!
-//! Closing a netlink socket takes some 3 µs. Others take their time: `AF_PACKET` waits 12 to 16 ms for
-//! RCU, TCP with `SO_LINGER` for as long as that says, and `NETLINK_NETFILTER` for whoever changes
-//! nftables in its namespace, and for RCU if it owns a table. Those are given to the closer, a thread
-//! that does nothing else.
+//! The last close of a netlink socket takes some 3 µs. Others take their time: `AF_PACKET` waits 12 to
+//! 16 ms for RCU, a stream with `SO_LINGER` for as long as that says, a datagram socket that has joined
+//! multicast groups for the lock that whoever changes network devices holds, `NETLINK_NETFILTER` for
+//! whoever changes nftables. Those are given to [`crate::closers`]. A socket that nobody could use yet has
+//! no groups, no data and no tables.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, unbounded};
-use parking_lot::Mutex;
+use rustix::net::sockopt::{set_socket_linger, socket_linger};
+
+use crate::closers::{self, Closed};
+
+/// What the last close of a socket waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Wait {
+    Never,
+    /// For its data to be sent, if it lingers (socket(7)).
+    Lingering,
+    /// Perhaps, once it has been used.
+    Used,
+    Always,
+}
+
+impl Wait {
+    pub(crate) const BITS: u32 = 2;
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        match bits & 3 {
+            0 => Self::Never,
+            1 => Self::Lingering,
+            2 => Self::Used,
+            _ => Self::Always,
+        }
+    }
+}
 
 /// Owns a descriptor; dropping it never waits.
 // Aligned so that an `Option` of it can be exchanged in one instruction; see `Handover`.
 #[repr(align(8))]
 #[derive(Debug)]
 pub struct Socket {
-    /// Always there until the drop.
+    /// Always there until it is closed or given away.
     fd: Option<OwnedFd>,
-    /// Closing it takes no time. (A `bool`, because its spare values tell `None` apart without a byte.)
-    closes_fast: bool,
+    wait: Wait,
+    /// Others have had its number, and may have done anything with it.
+    used: bool,
 }
 
 impl Socket {
-    pub(crate) fn new(fd: OwnedFd, closes_fast: bool) -> Self {
-        Self {
-            fd: Some(fd),
-            closes_fast,
-        }
+    pub(crate) fn new(fd: OwnedFd, wait: Wait) -> Self {
+        let (fd, used) = (Some(fd), false);
+        Self { fd, wait, used }
     }
 
-    pub(crate) fn closes_fast(&self) -> bool {
-        self.closes_fast
+    /// One that comes back.
+    pub(crate) fn used(fd: OwnedFd, wait: Wait) -> Self {
+        let (fd, used) = (Some(fd), true);
+        Self { fd, wait, used }
+    }
+
+    pub(crate) fn wait(&self) -> Wait {
+        self.wait
     }
 
     /// Takes the descriptor out of the guard.
     pub(crate) fn into_raw_fd(mut self) -> RawFd {
         self.fd.take().map_or(-1, IntoRawFd::into_raw_fd)
     }
+
+    /// Whether dropping it closes it there and then, because that does not wait.
+    pub fn closes_at_once(&self) -> bool {
+        match self.wait {
+            Wait::Never => true,
+            Wait::Lingering => !self.used || !lingers(self),
+            Wait::Used => !self.used,
+            Wait::Always => false,
+        }
+    }
+
+    /// Drops it, and calls `closed` on a thread of the pool once it is closed; `false` if it is closed
+    /// already, and `closed` was dropped.
+    pub fn close(mut self, closed: Closed) -> bool {
+        !self.closes_at_once() && self.give_away(Some(closed))
+    }
+
+    /// To a closer; if there is none, the pool being stopped, it is closed here: `false`.
+    fn give_away(&mut self, closed: Option<Closed>) -> bool {
+        let Some(fd) = self.fd.take() else {
+            return false;
+        };
+        match closers::close(fd, closed) {
+            Ok(()) => true,
+            Err(fd) => {
+                if lingers(&fd) {
+                    // Its data is sent all the same, only nobody waits for that.
+                    let _ = set_socket_linger(&fd, None);
+                }
+                false
+            }
+        }
+    }
+}
+
+fn lingers(fd: impl AsFd) -> bool {
+    // With no time to linger the connection is reset, which does not wait.
+    !matches!(socket_linger(fd), Ok(None | Some(Duration::ZERO)))
 }
 
 impl AsFd for Socket {
@@ -58,60 +127,9 @@ impl AsRawFd for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(fd) = self.fd.take()
-            && !self.closes_fast
-            && let Some(closer) = &*CLOSER.lock()
-        {
-            WAITING.fetch_add(1, Ordering::Relaxed);
-            // The closer reads as long as there is a sender.
-            let _ = closer.send(fd);
+        if self.fd.is_some() && !self.closes_at_once() {
+            self.give_away(None);
         }
-        // Without a closer the pool is stopped, and closing here is all that is left.
-    }
-}
-
-/// Where the closer's work is sent, while there is one. Held for a push.
-static CLOSER: Mutex<Option<Sender<OwnedFd>>> = Mutex::new(None);
-static WAITING: AtomicUsize = AtomicUsize::new(0);
-
-/// Descriptors that wait for the closer.
-pub(crate) fn closing() -> usize {
-    WAITING.load(Ordering::Relaxed)
-}
-
-/// The closer thread of a pool.
-pub(crate) struct Closer {
-    thread: JoinHandle<()>,
-    /// To end this one and not the one of a pool that was started since.
-    sender: Sender<OwnedFd>,
-}
-
-impl Closer {
-    pub(crate) fn start(stack: usize) -> std::io::Result<Self> {
-        let (sender, receiver) = unbounded::<OwnedFd>();
-        let builder = Builder::new().name("nlns-closer".into()).stack_size(stack);
-        let thread = builder.spawn(move || {
-            for fd in receiver {
-                drop(fd);
-                WAITING.fetch_sub(1, Ordering::Relaxed);
-            }
-        })?;
-        *CLOSER.lock() = Some(sender.clone());
-        Ok(Self { thread, sender })
-    }
-
-    /// Ends it when everything that was given to it is closed.
-    pub(crate) fn stop(self) {
-        let mut closer = CLOSER.lock();
-        if closer
-            .as_ref()
-            .is_some_and(|ours| ours.same_channel(&self.sender))
-        {
-            *closer = None;
-        }
-        drop(closer);
-        drop(self.sender);
-        let _ = self.thread.join();
     }
 }
 
@@ -119,9 +137,41 @@ impl Closer {
 mod tests {
     use super::*;
     use crossbeam_utils::atomic::AtomicCell;
+    use rustix::net::{AddressFamily, SocketType, socket};
 
     #[test]
     fn handing_one_over_takes_no_lock() {
         assert!(AtomicCell::<Option<Socket>>::is_lock_free());
+    }
+
+    #[test]
+    fn only_a_stream_that_lingers_waits() {
+        let stream = || socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let lingering = |time| {
+            let fd = stream();
+            set_socket_linger(&fd, time).unwrap();
+            Socket::used(fd, Wait::Lingering)
+        };
+        assert!(lingering(None).closes_at_once());
+        assert!(lingering(Some(Duration::ZERO)).closes_at_once());
+        assert!(!lingering(Some(Duration::from_secs(1))).closes_at_once());
+        assert!(Socket::new(stream(), Wait::Lingering).closes_at_once());
+    }
+
+    #[test]
+    fn what_may_have_been_used_may_wait() {
+        let fd = || socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
+        assert!(Socket::new(fd(), Wait::Used).closes_at_once());
+        assert!(!Socket::used(fd(), Wait::Used).closes_at_once());
+        assert!(!Socket::new(fd(), Wait::Always).closes_at_once());
+        assert!(Socket::used(fd(), Wait::Never).closes_at_once());
+    }
+
+    #[test]
+    fn what_a_close_waits_for_fits_its_bits() {
+        for wait in [Wait::Never, Wait::Lingering, Wait::Used, Wait::Always] {
+            assert!(u64::from(wait as u8) < 1 << Wait::BITS);
+            assert_eq!(Wait::from_bits(wait as u64), wait);
+        }
     }
 }

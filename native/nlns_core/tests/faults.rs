@@ -108,14 +108,41 @@ fn a_socket_that_may_wait_to_be_closed_keeps_nobody_waiting() {
     let path = names.make("a");
     let faults = Faults::default();
     let pool = start(&faults, FOREVER);
-    let netfilter = pool.open(&path, libc::NETLINK_NETFILTER as u32);
+    let sockets: Vec<_> = (0..3).map(|_| pool.open_packet(&path)).collect();
     // Whose turn it is to close is seen by who is held up.
     let let_go = faults.hold(libc::SYS_close);
-    drop(netfilter.unwrap());
-    eventually("it is being closed", || pool.0.info().closing == 1);
-    drop(let_go);
+    drop(sockets);
+    eventually("each is being closed", || {
+        pool.0.info().closing == 3 && threads("nlns-closer") == 3
+    });
+    // Who closes takes its time, but not the next one's.
     faults.heal();
-    eventually("it is closed", || pool.0.info().closing == 0);
+    let (done, closed) = bounded(1);
+    let next = pool.open_packet(&path);
+    assert!(next.close(Box::new(move || done.send(()).unwrap())));
+    closed.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(pool.0.info().closing, 3);
+    drop(let_go);
+    eventually("all are closed", || pool.0.info().closing == 0);
+    eventually("one is enough", || threads("nlns-closer") == 1);
+}
+
+#[test]
+fn a_stop_waits_for_a_socket_that_is_not_closed_but_not_for_ever() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    let socket = pool.open_packet(&path);
+    let let_go = faults.hold(libc::SYS_close);
+    drop(socket);
+    eventually("it is being closed", || pool.0.info().closing == 1);
+    assert_eq!(pool.stop(), 1);
+    faults.heal();
+    drop(let_go);
+    eventually("it is closed", || threads("nlns") == 0);
+    assert_eq!(pool.0.info().closing, 0);
 }
 
 #[test]

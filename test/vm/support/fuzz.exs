@@ -101,7 +101,7 @@ defmodule Nlns.VM.Fuzz do
 
   defp own(known, _), do: known
 
-  defp close(fds), do: Enum.map(fds, &(:ok = Nlns.Native.close_fd(&1)))
+  defp close(fds), do: Enum.map(fds, &(:ok = Nlns.close_fd(&1)))
 
   defp allowed?({:value, value}, _args, results), do: Typespec.one_of?(value, results)
   defp allowed?({:raised, error}, _args, _results), do: is_struct(error, ArgumentError)

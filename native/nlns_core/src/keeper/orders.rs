@@ -10,9 +10,14 @@ pub(crate) enum Order {
     /// Look every [`TICK`](super::TICK) until no path is ready, no helper naps, and none that stays on one
     /// processor has something to do.
     Watch,
+    /// Descriptors are waiting for a closer.
+    HireCloser,
+    /// Join the thread of a closer, which is ending.
+    BuryCloser(u64),
     Stop(Box<dyn FnOnce(usize) + Send>),
 }
 
+#[derive(Clone)]
 pub(crate) struct Orders(Sender<Order>);
 
 impl Orders {

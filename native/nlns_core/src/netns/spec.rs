@@ -4,7 +4,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 
 use crate::error::uninterrupted;
-use crate::socket::Socket;
+use crate::socket::{Socket, Wait};
 
 /// Which socket to make: socket(2)'s three arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +32,21 @@ impl Spec {
         let kind = SocketType::from_raw(self.kind);
         let protocol = std::num::NonZeroU32::new(self.protocol).map(Protocol::from_raw);
         let fd = uninterrupted(|| socket_with(domain, kind, SocketFlags::CLOEXEC, protocol))?;
-        Ok(Socket::new(fd, self.closes_fast()))
+        Ok(Socket::new(fd, self.wait()))
     }
 
     /// See [`crate::socket`].
-    fn closes_fast(self) -> bool {
-        self.domain == libc::AF_NETLINK as u16 && self.protocol != libc::NETLINK_NETFILTER as u32
+    fn wait(self) -> Wait {
+        let protocol = self.protocol as i32;
+        match (i32::from(self.domain), self.kind as i32) {
+            (libc::AF_NETLINK, _) if protocol != libc::NETLINK_NETFILTER => Wait::Never,
+            (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM)
+                if [0, libc::IPPROTO_TCP].contains(&protocol) =>
+            {
+                Wait::Lingering
+            }
+            (libc::AF_NETLINK | libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX, _) => Wait::Used,
+            _ => Wait::Always,
+        }
     }
 }

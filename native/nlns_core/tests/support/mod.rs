@@ -58,10 +58,28 @@ impl Running {
         path: &Path,
         protocol: u32,
     ) -> Result<Receiver<Result<Socket, Error>>, Error> {
+        self.ask_for(path, Spec::netlink(protocol))
+    }
+
+    pub fn ask_for(
+        &self,
+        path: &Path,
+        spec: Spec,
+    ) -> Result<Receiver<Result<Socket, Error>>, Error> {
         let (reply, answer) = Answer::new();
         let path = path.as_os_str().as_encoded_bytes();
-        self.0.open(path, Spec::netlink(protocol), reply)?;
+        self.0.open(path, spec, reply)?;
         Ok(answer)
+    }
+
+    pub fn open_packet(&self, path: &Path) -> Socket {
+        let spec = Spec {
+            domain: libc::AF_PACKET as u16,
+            kind: libc::SOCK_RAW as u32,
+            protocol: 0,
+        };
+        let answer = self.ask_for(path, spec).unwrap();
+        answer.recv_timeout(PATIENCE).unwrap().unwrap()
     }
 
     /// Asks for all of them at once, and compares each answer with a fresh thread's.
