@@ -122,7 +122,8 @@ defmodule Nlns do
   What `:socket` itself cannot do with the descriptor is reported at the stage `:socket`.
 
   A `:packet` socket takes two descriptors while it is open: its last close takes the kernel milliseconds,
-  and would be a scheduler's if it were left to `:socket` when the owner dies. A thread of nlns does it.
+  and would be a scheduler's if it were left to `:socket` when the owner dies. A thread of nlns does it, soon
+  after `:socket.close/1` has returned (`closing` of `info/0` counts those).
   """
   @spec open_socket(netns(), domain(), type(), protocol(), timeout()) ::
           {:ok, :socket.socket()} | {:error, reason()}
