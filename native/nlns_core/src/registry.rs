@@ -184,3 +184,29 @@ impl Paths {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::Departure;
+
+    #[test]
+    fn who_left_late_forgets_no_younger_path_of_the_same_name() {
+        let registry = Registry::new();
+        let push = || {
+            let job = Job::Release(Departure::new(|| {}));
+            registry.push(b"x", job, 9).unwrap().unwrap()
+        };
+        let serve = |path: &Path| assert!(path.pop().is_some() && path.unschedule());
+        let old = push();
+        serve(&old);
+        registry.forget_if_unused(&old);
+        assert!(!registry.find(b"x"));
+        let young = push();
+        serve(&young);
+        registry.forget_if_unused(&old);
+        assert!(registry.find(b"x"));
+        registry.forget_if_unused(&young);
+        assert!(!registry.find(b"x"));
+    }
+}

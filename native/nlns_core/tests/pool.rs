@@ -166,6 +166,17 @@ fn released_is_said_when_nobody_is_there_and_what_waited_was_served() {
 }
 
 #[test]
+fn a_release_finds_a_helper_that_sleeps() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    settle(&pool, &path);
+    pool.release(&path);
+    assert_eq!(pool.pinned(), 0);
+}
+
+#[test]
 fn what_a_stopped_pool_does_not_release_is_not_announced() {
     let _alone = ALONE.lock();
     let names = Directory::new();
