@@ -203,7 +203,8 @@ defmodule Nlns do
   for it. `:ok` once none is there, also if none was.
 
   Use it before deleting a namespace when `linger` must not delay its end. A helper that does not get
-  to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`.
+  to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`. As
+  many releases of a path may wait as requests (`max_queue`); one more answers `{:error, {:thread, 11}}`.
   """
   @spec release(binary(), timeout()) :: :ok | {:error, reason()}
   def release(path, timeout \\ 5_000) do

@@ -60,7 +60,8 @@ defmodule Nlns.Native do
   @spec is_sent(resource()) :: boolean()
   def is_sent(_resource), do: stub()
 
-  @spec release(binary(), reference()) :: :ok | {:pending, resource()}
+  @spec release(binary(), reference()) ::
+          :ok | {:pending, resource()} | {:error, {Nlns.stage(), integer()}}
   def release(_path, _ref), do: stub()
 
   @spec info() :: map() | nil

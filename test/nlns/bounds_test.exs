@@ -69,7 +69,7 @@ defmodule Nlns.BoundsTest do
     assert @refused in Enum.map(requests, &Nlns.await/1)
   end
 
-  test "a release is never refused, also by a full queue" do
+  test "a full queue refuses no release" do
     restart(max_queue: 1, linger: :infinity)
     path = netns()
     requests = for _ <- 1..100, do: Nlns.open_in_netns_async(path, 999)

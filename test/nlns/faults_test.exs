@@ -111,13 +111,20 @@ defmodule Nlns.FaultsTest do
 
     vm =
       start_vm [path: path, blocked: for({_, blocked} <- mounts, do: blocked)],
-        config: [max_helpers: 3] do
+        config: [max_helpers: 3, max_queue: 10] do
         [first, second, third] = blocked
         for dead <- [first, second], do: spawn(fn -> open(dead) end)
         assert poll(fn -> open(path) == :ok and Nlns.info().stuck == 2 end)
         for _ <- 1..100, do: assert(open(path) == :ok)
         assert Nlns.open_in_netns(first, 0, 50) == {:error, {:thread, 110}}
-        assert Nlns.release(first, 50) == {:error, {:thread, 110}}
+        releases = for _ <- 1..20, do: Nlns.release(first, 1)
+
+        assert Enum.frequencies(releases) == %{
+                 {:error, {:thread, 110}} => 10,
+                 {:error, {:thread, 11}} => 10
+               }
+
+        assert Nlns.open_in_netns(first, 0, 1) == {:error, {:thread, 110}}
 
         spawn(fn -> open(third) end)
         assert poll(fn -> open(path) == {:error, {:thread, 11}} end)

@@ -65,7 +65,7 @@ fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
 }
 
 /// `{:pending, resource}`, and then `{:nlns, ref, :released}` unless it is cancelled; `:ok` if nothing
-/// is there to be released.
+/// is there to be released; or `{:error, {stage, errno}}` at once.
 #[rustler::nif]
 fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>) -> Term<'a> {
     let message = Message::new(env, |env| {
@@ -78,8 +78,9 @@ fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>
             message.send(|_, released| released);
         }
     });
-    match pool() {
-        Some(pool) if pool.release(&path, released) => (terms::pending(), descriptor).encode(env),
-        _ => terms::ok().encode(env),
+    match pool().map_or(Ok(false), |pool| pool.release(&path, released)) {
+        Ok(true) => (terms::pending(), descriptor).encode(env),
+        Ok(false) => terms::ok().encode(env),
+        Err(error) => terms::failure(env, error),
     }
 }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use crate::error::Error;
 use crate::netns::Spec;
 use crate::process::Process;
-use crate::release::Departure;
+use crate::release::{Announce, Departure};
 use crate::right::Right;
 use crate::socket::Socket;
 
@@ -39,11 +39,13 @@ pub(crate) enum Job {
 
 pub(crate) struct Path {
     name: Arc<CStr>,
-    /// Unbounded as a channel, bounded by `waiting`: a bounded channel would take memory for its
-    /// whole bound, per path, before the first request.
+    /// Unbounded as a channel, bounded by `waiting` and `releases`: a bounded channel would take memory
+    /// for its whole bound, per path, before the first request.
     queue: (Sender<Job>, Receiver<Job>),
-    /// At least the number of jobs in the queue: raised before a push, lowered after a pop.
+    /// At least the number of requests in the queue: raised before a push, lowered after a pop.
     waiting: AtomicUsize,
+    /// Releases in the queue, and those for which helpers have yet to leave.
+    releases: Arc<AtomicUsize>,
     /// Whoever has it, the ready queue or one helper, has the path.
     scheduled: Right,
     /// Helpers that are in a namespace through this path.
@@ -58,6 +60,7 @@ impl Path {
             name,
             queue: unbounded(),
             waiting: AtomicUsize::new(0),
+            releases: Arc::default(),
             scheduled: Right::default(),
             inside: AtomicUsize::new(0),
             sleeper: AtomicU64::new(0),
@@ -72,20 +75,39 @@ impl Path {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Adds a job. `Ok(true)` obliges the caller to schedule the path.
-    pub(crate) fn push(&self, job: Job, max_queue: usize) -> Result<bool, Job> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= max_queue {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(job);
-        }
+    /// Adds a request. `Some` path is to be scheduled by the caller.
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        request: Request,
+        max_queue: usize,
+    ) -> Result<Option<Arc<Self>>, Error> {
+        count_one(&self.waiting, max_queue)?;
+        Ok(self.send(Job::Open(request)))
+    }
+
+    /// Adds a release, likewise; there may be as many as requests, so that neither is in the other's way.
+    /// One that is refused is not announced.
+    pub(crate) fn push_release(
+        self: &Arc<Self>,
+        announce: Announce,
+        max_queue: usize,
+    ) -> Result<Option<Arc<Self>>, Error> {
+        count_one(&self.releases, max_queue)?;
+        let departure = Departure::new(announce, self.releases.clone());
+        Ok(self.send(Job::Release(departure)))
+    }
+
+    fn send(self: &Arc<Self>, job: Job) -> Option<Arc<Self>> {
         // Both ends live in `self`, so the channel is never disconnected.
         let _ = self.queue.0.send(job);
-        Ok(self.scheduled.claim())
+        self.scheduled.claim().then(|| self.clone())
     }
 
     pub(crate) fn pop(&self) -> Option<Job> {
         let job = self.queue.1.try_recv().ok()?;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if let Job::Open(_) = job {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         Some(job)
     }
 
@@ -108,31 +130,77 @@ impl Path {
     }
 }
 
+/// One more, unless there are `most`.
+fn count_one(count: &AtomicUsize, most: usize) -> Result<(), Error> {
+    if count.fetch_add(1, Ordering::Relaxed) >= most {
+        count.fetch_sub(1, Ordering::Relaxed);
+        return Err(Error::BUSY);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn job() -> Job {
-        Job::Release(Departure::new(|| {}))
+    struct Nobody;
+
+    impl Reply for Nobody {
+        fn is_wanted(&self) -> bool {
+            false
+        }
+        fn answer(self: Box<Self>, _result: Result<Socket, Error>) {}
+    }
+
+    pub(crate) fn request() -> Request {
+        Request {
+            spec: Spec::netlink(0),
+            process: None,
+            reply: Box::new(Nobody),
+            cpu: 0,
+        }
     }
 
     #[test]
     fn only_the_push_that_finds_it_idle_schedules() {
-        let path = Path::new(c"x".into());
-        assert!(matches!(path.push(job(), 9), Ok(true)));
-        assert!(matches!(path.push(job(), 9), Ok(false)));
+        let path = Arc::new(Path::new(c"x".into()));
+        assert!(matches!(path.push(request(), 9), Ok(Some(_))));
+        assert!(matches!(path.push(request(), 9), Ok(None)));
+        assert!(matches!(path.push_release(Box::new(|| {}), 9), Ok(None)));
         assert!(!path.unschedule());
-        assert!(path.pop().is_some() && path.pop().is_some() && path.pop().is_none());
+        assert_eq!(std::iter::from_fn(|| path.pop()).count(), 3);
         assert!(path.unschedule() && path.is_unused());
-        assert!(matches!(path.push(job(), 9), Ok(true)));
+        assert!(matches!(path.push(request(), 9), Ok(Some(_))));
     }
 
     #[test]
-    fn a_full_queue_gives_the_job_back() {
-        let path = Path::new(c"x".into());
-        assert!(path.push(job(), 2).is_ok() && path.push(job(), 2).is_ok());
-        assert!(path.push(job(), 2).is_err());
+    fn a_full_queue_refuses_requests_until_one_was_taken() {
+        let path = Arc::new(Path::new(c"x".into()));
+        assert!(path.push(request(), 2).is_ok() && path.push(request(), 2).is_ok());
+        assert!(path.push(request(), 2).is_err());
+        assert!(path.push_release(Box::new(|| {}), 2).is_ok());
+        assert!(path.push(request(), 2).is_err());
         assert!(path.pop().is_some());
-        assert!(path.push(job(), 2).is_ok());
+        assert!(path.push(request(), 2).is_ok());
+    }
+
+    #[test]
+    fn as_many_releases_and_no_more_may_not_be_over() {
+        let path = Arc::new(Path::new(c"x".into()));
+        let said = Arc::new(AtomicUsize::new(0));
+        let release = || {
+            let said = said.clone();
+            path.push_release(Box::new(move || _ = said.fetch_add(1, Ordering::SeqCst)), 2)
+        };
+        assert!(release().is_ok() && release().is_ok());
+        assert_eq!(release().err(), Some(Error::BUSY));
+        assert!(path.push(request(), 1).is_ok());
+        // Taken from the queue it is not over: helpers have yet to leave.
+        let leaving = path.pop();
+        assert_eq!(release().err(), Some(Error::BUSY));
+        assert_eq!(said.load(Ordering::SeqCst), 0);
+        drop(leaving);
+        assert_eq!(said.load(Ordering::SeqCst), 1);
+        assert!(release().is_ok());
     }
 }

@@ -13,10 +13,9 @@ use crate::error::Error;
 use crate::keeper::{self, Order, Orders};
 use crate::netns::{Host, Spec};
 use crate::observer::Observer;
-use crate::path::{Job, Path, Reply, Request};
+use crate::path::{Path, Reply, Request};
 use crate::process::Process;
 use crate::registry::Registry;
-use crate::release::Departure;
 use crate::spin::Spin;
 use crate::watcher::Watcher;
 
@@ -27,7 +26,7 @@ pub struct Config {
     pub max_helpers: usize,
     /// How long a helper stays in a namespace that is not used; `None`: until it is told to leave.
     pub linger: Option<Duration>,
-    /// The most requests that may wait for one path.
+    /// The most requests that may wait for one path, and the most releases.
     pub max_queue: usize,
 }
 
@@ -115,15 +114,10 @@ impl Pool {
     }
 
     fn submit(&self, path: &[u8], request: Result<Request, Error>) -> Result<(), Error> {
-        let push = |request| {
-            let job = Job::Open(request);
-            self.registry.push(path, job, self.config.max_queue)
-        };
+        let push = |request| self.registry.push(path, request, self.config.max_queue);
         match request.and_then(push) {
             Ok(path) => {
-                if let Some(path) = path {
-                    self.schedule(path);
-                }
+                self.schedule(path);
                 Ok(())
             }
             Err(error) => {
@@ -135,21 +129,14 @@ impl Pool {
 
     /// Makes every helper leave the namespace where `path` led it, after what already waits for the
     /// path was served. `released` is called on a thread of the pool when they have. `false` if
-    /// there is nothing to leave; `released` is dropped then.
-    pub fn release(&self, path: &[u8], released: Box<dyn FnOnce() + Send>) -> bool {
-        if !self.registry.find(path) {
-            return false;
-        }
-        let job = Job::Release(Departure::new(released));
-        match self.registry.push(path, job, usize::MAX) {
-            Ok(path) => {
-                if let Some(path) = path {
-                    self.schedule(path);
-                }
-                true
-            }
-            Err(_) => false,
-        }
+    /// there is nothing to leave; then, and for an error, `released` is dropped.
+    pub fn release(&self, path: &[u8], released: Box<dyn FnOnce() + Send>) -> Result<bool, Error> {
+        let max_queue = self.config.max_queue;
+        let Some(path) = self.registry.push_release(path, released, max_queue)? else {
+            return Ok(false);
+        };
+        self.schedule(path);
+        Ok(true)
     }
 
     /// Ends every thread of the pool, the keeper last, which calls `stopped` with the number of
@@ -178,7 +165,10 @@ impl Pool {
         self.ready.1.try_recv().ok()
     }
 
-    fn schedule(&self, path: Arc<Path>) {
+    fn schedule(&self, path: Option<Arc<Path>>) {
+        let Some(path) = path else {
+            return;
+        };
         self.make_ready(path.clone());
         match self.crew.call(Some(&path)) {
             Called::Woken { elsewhere } => {

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 
 use crate::error::{Error, Stage};
-use crate::path::{Job, Path};
+use crate::path::{Path, Request};
+use crate::release::Announce;
 use rustix::io::Errno;
 
 /// The kernel's bound for a path with its terminating NUL (limits.h, path_resolution(7)).
@@ -65,35 +66,36 @@ impl Registry {
         }
     }
 
-    /// Queues a job. `Some` path is to be scheduled by the caller.
+    /// Queues a request. `Some` path is to be scheduled by the caller.
     pub(crate) fn push(
         &self,
         name: &[u8],
-        job: Job,
+        request: Request,
         max_queue: usize,
     ) -> Result<Option<Arc<Path>>, Error> {
         if name.len() >= PATH_MAX {
             return Err(Error::new(Stage::Open, Errno::NAMETOOLONG));
         }
-        let job = match self.paths.read().push(name, job, max_queue)? {
-            Pushed::Yes(path) => return Ok(path),
-            Pushed::NoSuchPath(job) => job,
-        };
-        let c_name = CString::new(name).map_err(|_| Error::new(Stage::Open, Errno::INVAL))?;
-        let c_name: Arc<CStr> = c_name.into();
-        let mut paths = self.paths.write();
-        paths
-            .by_name
-            .entry(Name(c_name.clone()))
-            .or_insert_with(|| Arc::new(Path::new(c_name)));
-        match paths.push(name, job, max_queue)? {
-            Pushed::Yes(path) => Ok(path),
-            Pushed::NoSuchPath(_) => unreachable!("it was just made"),
+        let paths = self.paths.read();
+        if let Some(path) = paths.find(name)? {
+            return path.push(request, max_queue);
         }
+        drop(paths);
+        let c_name = CString::new(name).map_err(|_| Error::new(Stage::Open, Errno::INVAL))?;
+        self.paths.write().add(c_name)?.push(request, max_queue)
     }
 
-    pub(crate) fn find(&self, name: &[u8]) -> bool {
-        self.paths.read().by_name.contains_key(name)
+    /// Queues a release, likewise; `None` if there is no such path.
+    pub(crate) fn push_release(
+        &self,
+        name: &[u8],
+        announce: Announce,
+        max_queue: usize,
+    ) -> Result<Option<Option<Arc<Path>>>, Error> {
+        let paths = self.paths.read();
+        let path = paths.find(name)?;
+        path.map(|path| path.push_release(announce, max_queue))
+            .transpose()
     }
 
     /// Drops a path that has neither requests nor a helper.
@@ -154,11 +156,6 @@ impl Registry {
     }
 }
 
-enum Pushed {
-    Yes(Option<Arc<Path>>),
-    NoSuchPath(Job),
-}
-
 impl Paths {
     fn forget(&mut self, path: &Path) {
         let name = path.name().to_bytes();
@@ -168,45 +165,44 @@ impl Paths {
         }
     }
 
-    fn push(&self, name: &[u8], job: Job, max_queue: usize) -> Result<Pushed, Error> {
+    fn find(&self, name: &[u8]) -> Result<Option<&Arc<Path>>, Error> {
+        match self.open {
+            true => Ok(self.by_name.get(name)),
+            false => Err(Error::STOPPED),
+        }
+    }
+
+    /// A path of this name, made if there is none.
+    fn add(&mut self, name: CString) -> Result<&Arc<Path>, Error> {
         if !self.open {
-            if let Job::Release(departure) = job {
-                departure.withdraw();
-            }
             return Err(Error::STOPPED);
         }
-        let Some(path) = self.by_name.get(name) else {
-            return Ok(Pushed::NoSuchPath(job));
-        };
-        match path.push(job, max_queue) {
-            Ok(to_schedule) => Ok(Pushed::Yes(to_schedule.then(|| path.clone()))),
-            Err(_) => Err(Error::BUSY),
-        }
+        let name: Arc<CStr> = name.into();
+        let path = self.by_name.entry(Name(name.clone()));
+        Ok(path.or_insert_with(|| Arc::new(Path::new(name))))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::release::Departure;
+    use crate::path::tests::request;
 
     #[test]
     fn who_left_late_forgets_no_younger_path_of_the_same_name() {
         let registry = Registry::new();
-        let push = || {
-            let job = Job::Release(Departure::new(|| {}));
-            registry.push(b"x", job, 9).unwrap().unwrap()
-        };
+        let push = || registry.push(b"x", request(), 9).unwrap().unwrap();
+        let is_there = || registry.paths.read().find(b"x").unwrap().is_some();
         let serve = |path: &Path| assert!(path.pop().is_some() && path.unschedule());
         let old = push();
         serve(&old);
         registry.forget_if_unused(&old);
-        assert!(!registry.find(b"x"));
+        assert!(!is_there());
         let young = push();
         serve(&young);
         registry.forget_if_unused(&old);
-        assert!(registry.find(b"x"));
+        assert!(is_there());
         registry.forget_if_unused(&young);
-        assert!(!registry.find(b"x"));
+        assert!(!is_there());
     }
 }

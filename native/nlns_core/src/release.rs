@@ -1,34 +1,43 @@
 //! "Leave, and say so": what `release` asks of every helper that is inside.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-type Announce = Box<dyn FnOnce() + Send>;
+pub(crate) type Announce = Box<dyn FnOnce() + Send>;
 
 /// Shared by all the helpers that still have to leave; the last one to drop it announces that
 /// nobody is left. A helper that dies drops it as well.
 #[derive(Clone)]
 pub(crate) struct Departure(Arc<Last>);
 
-struct Last(Mutex<Option<Announce>>);
+struct Last {
+    announce: Mutex<Option<Announce>>,
+    /// It is one of so many.
+    count: Arc<AtomicUsize>,
+}
 
 impl Departure {
+    /// The caller has counted it, and it is counted until it is over.
     /// NB: `announce` runs on the thread that drops the last clone, so the submitting thread must
     /// not keep one.
-    pub(crate) fn new(announce: impl FnOnce() + Send + 'static) -> Self {
-        Self(Arc::new(Last(Mutex::new(Some(Box::new(announce))))))
+    pub(crate) fn new(announce: Announce, count: Arc<AtomicUsize>) -> Self {
+        let announce = Mutex::new(Some(announce));
+        Self(Arc::new(Last { announce, count }))
     }
 
     /// Nobody will leave for it, and nothing is announced.
     pub(crate) fn withdraw(&self) {
-        drop(self.0.0.lock().take());
+        drop(self.0.announce.lock().take());
     }
 }
 
 impl Drop for Last {
     fn drop(&mut self) {
-        if let Some(announce) = self.0.get_mut().take() {
+        // First: who is told may release again at once.
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(announce) = self.announce.get_mut().take() {
             announce();
         }
     }

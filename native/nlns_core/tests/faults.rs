@@ -167,7 +167,8 @@ fn released_is_not_said_while_a_stuck_helper_is_inside() {
     });
     let (done, released) = bounded(1);
     let done = Box::new(move || done.send(()).unwrap());
-    assert!(pool.0.release(path.as_os_str().as_encoded_bytes(), done));
+    let path = path.as_os_str().as_encoded_bytes();
+    assert_eq!(pool.0.release(path, done), Ok(true));
     // What waits is refused together, there being nobody to serve it.
     assert_eq!(pool.open(&other, 0).err(), Some(Error::BUSY));
     assert!(released.try_recv().is_err());
@@ -192,7 +193,8 @@ fn what_a_stop_leaves_stuck_is_never_announced_as_released() {
     });
     let (done, released) = bounded(1);
     let done = Box::new(move || done.send(()).unwrap());
-    assert!(pool.0.release(path.as_os_str().as_encoded_bytes(), done));
+    let path = path.as_os_str().as_encoded_bytes();
+    assert_eq!(pool.0.release(path, done), Ok(true));
     assert_eq!(pool.stop(), 1);
     // Not even when it comes back and ends, on whatever thread that may be.
     assert_eq!(

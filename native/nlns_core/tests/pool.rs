@@ -188,11 +188,8 @@ fn what_a_stopped_pool_does_not_release_is_not_announced() {
     let said = Arc::new(AtomicUsize::new(0));
     let saying = said.clone();
     let released = Box::new(move || _ = saying.fetch_add(1, Ordering::SeqCst));
-    assert!(
-        !pool
-            .0
-            .release(path.as_os_str().as_encoded_bytes(), released)
-    );
+    let path = path.as_os_str().as_encoded_bytes();
+    assert_eq!(pool.0.release(path, released), Err(Error::STOPPED));
     assert_eq!(said.load(Ordering::SeqCst), 0);
 }
 
@@ -311,6 +308,50 @@ fn a_helper_that_is_stuck_holds_up_its_own_path_only() {
         assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
     }
     assert!(pool.open(&third, 0).is_ok());
+}
+
+#[test]
+fn releases_that_wait_are_bounded_and_in_nobodys_way() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let max_queue = 3;
+    let pool = Running::start(Config {
+        max_queue,
+        ..CONFIG
+    });
+    let (there, arrived) = bounded(1);
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&path, move || {
+        there.send(()).unwrap();
+        held.recv().unwrap_or_default();
+    });
+    arrived.recv_timeout(PATIENCE).unwrap();
+    let (sender, said) = unbounded();
+    let release = |n| {
+        let sender = sender.clone();
+        let released = Box::new(move || sender.send(n).unwrap());
+        pool.0
+            .release(path.as_os_str().as_encoded_bytes(), released)
+    };
+    for n in 0..max_queue {
+        assert_eq!(release(n), Ok(true));
+    }
+    assert_eq!(release(max_queue), Err(Error::BUSY));
+    let answers: Vec<_> = (0..max_queue)
+        .map(|_| pool.ask(&path, 0).unwrap())
+        .collect();
+    assert_eq!(pool.ask(&path, 0).err(), Some(Error::BUSY));
+    assert_eq!(pool.0.info().waiting, max_queue);
+    drop(let_go);
+    for n in 0..max_queue {
+        assert_eq!(said.recv_timeout(PATIENCE), Ok(n));
+    }
+    for answer in answers {
+        assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
+    }
+    pool.release(&path);
+    assert!(said.try_recv().is_err());
 }
 
 #[test]

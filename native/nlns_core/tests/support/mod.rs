@@ -98,10 +98,8 @@ impl Running {
     pub fn release(&self, path: &Path) {
         let (done, released) = bounded(1);
         let path = path.as_os_str().as_encoded_bytes();
-        if self
-            .0
-            .release(path, Box::new(move || done.send(()).unwrap()))
-        {
+        let said = Box::new(move || done.send(()).unwrap());
+        if self.0.release(path, said).unwrap() {
             released.recv_timeout(PATIENCE).unwrap();
         }
     }
