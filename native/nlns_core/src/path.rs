@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -52,6 +52,8 @@ pub(crate) struct Path {
     pub(crate) inside: AtomicUsize,
     /// The bed of the helper that fell asleep here last (see [`crate::crew`]); 0 if none did.
     pub(crate) sleeper: AtomicU64,
+    /// It is among those that the next sweep looks at (see [`crate::registry`]).
+    pub(crate) to_be_swept: AtomicBool,
 }
 
 impl Path {
@@ -64,6 +66,7 @@ impl Path {
             scheduled: Right::default(),
             inside: AtomicUsize::new(0),
             sleeper: AtomicU64::new(0),
+            to_be_swept: AtomicBool::new(false),
         }
     }
 

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::RwLock;
 
 use crate::error::{Error, Stage};
@@ -17,24 +18,19 @@ use rustix::io::Errno;
 /// The kernel's bound for a path with its terminating NUL (limits.h, path_resolution(7)).
 const PATH_MAX: usize = 4096;
 
-/// Below this many paths, unused ones wait for a helper that has nothing else to do; each takes some
-/// 3 KiB. Above, they are dropped when they are as many as the others.
-const SWEEP_ABOVE: usize = 4_096;
-
-/// Dropping so many takes some 10 µs.
-const SWEPT_AT_ONCE: usize = 64;
+/// So many unused paths wait for a helper that has nothing else to do; each takes some 3 KiB.
+const MOST_UNUSED: usize = 4_096;
 
 /// A path is here while it has requests or a helper is inside, and for a short while after. Jobs are
 /// pushed under the lock's read side, so under its write side "unused" is final.
 pub(crate) struct Registry {
     paths: RwLock<Paths>,
-    /// Paths have become unused since the last sweep.
-    has_unused: AtomicBool,
+    /// Paths that became unused since the last sweep; each is in it at most once.
+    unused: (Sender<Arc<Path>>, Receiver<Arc<Path>>),
 }
 
 struct Paths {
     open: bool,
-    sweep_above: usize,
     by_name: HashMap<Name, Arc<Path>>,
 }
 
@@ -59,10 +55,9 @@ impl Registry {
         Self {
             paths: RwLock::new(Paths {
                 open: true,
-                sweep_above: SWEEP_ABOVE,
                 by_name: HashMap::new(),
             }),
-            has_unused: AtomicBool::new(false),
+            unused: unbounded(),
         }
     }
 
@@ -106,39 +101,28 @@ impl Registry {
     }
 
     /// The same, but leaves it to a later [`sweep`](Self::sweep), because a path that was just used
-    /// will often be used again; unless there are many more paths than at the last one.
-    pub(crate) fn forget_later(&self, path: &Path) {
-        if path.is_unused() {
-            self.has_unused.store(true, Ordering::Relaxed);
-            let paths = self.paths.read();
-            if paths.by_name.len() > paths.sweep_above {
-                drop(paths);
-                self.sweep();
+    /// will often be used again; if many are left to it already, the one that is for the longest goes.
+    pub(crate) fn forget_later(&self, path: &Arc<Path>) {
+        if path.is_unused() && !path.to_be_swept.swap(true, Ordering::SeqCst) {
+            // Both ends live in `self`, so the channel is never disconnected.
+            let _ = self.unused.0.send(path.clone());
+            if self.unused.1.len() > MOST_UNUSED {
+                self.sweep_some(1);
             }
         }
     }
 
-    /// Drops every path that has neither requests nor a helper, if there may be any.
+    /// Drops every path that has neither requests nor a helper.
     pub(crate) fn sweep(&self) {
-        if !self.has_unused.swap(false, Ordering::Relaxed) {
-            return;
+        self.sweep_some(self.unused.1.len());
+    }
+
+    fn sweep_some(&self, most: usize) {
+        for path in self.unused.1.try_iter().take(most) {
+            // NB: before the look, so that whoever leaves it after the look has it looked at again.
+            path.to_be_swept.swap(false, Ordering::SeqCst);
+            self.forget_if_unused(&path);
         }
-        let unused = |path: &&Arc<Path>| path.is_unused();
-        let unused: Vec<_> = self
-            .paths
-            .read()
-            .by_name
-            .values()
-            .filter(unused)
-            .cloned()
-            .collect();
-        // Callers wait for the lock, so it is held for a few paths at a time.
-        for some in unused.chunks(SWEPT_AT_ONCE) {
-            let mut paths = self.paths.write();
-            some.iter().for_each(|path| paths.forget(path));
-        }
-        let mut paths = self.paths.write();
-        paths.sweep_above = (2 * paths.by_name.len()).max(SWEEP_ABOVE);
     }
 
     /// From now on nothing is pushed. Answers what there was.
@@ -204,5 +188,49 @@ mod tests {
         assert!(is_there());
         registry.forget_if_unused(&young);
         assert!(!is_there());
+    }
+
+    /// A path that was used and is not used any more.
+    fn leave(registry: &Registry, name: &str) -> Arc<Path> {
+        let path = registry.push(name.as_bytes(), request(), 9);
+        let path = path.unwrap().expect("it is idle");
+        assert!(path.pop().is_some() && path.unschedule());
+        registry.forget_later(&path);
+        path
+    }
+
+    #[test]
+    fn the_unused_are_many_at_most_and_the_last_are_kept_until_the_sweep() {
+        let registry = Registry::new();
+        for n in 0..MOST_UNUSED + 9 {
+            leave(&registry, &n.to_string());
+        }
+        assert_eq!(registry.count().0, MOST_UNUSED);
+        let is_there = |n: usize| {
+            registry
+                .paths
+                .read()
+                .by_name
+                .contains_key(n.to_string().as_bytes())
+        };
+        assert!(!is_there(8) && is_there(9));
+        registry.sweep();
+        assert_eq!(registry.count().0, 0);
+    }
+
+    #[test]
+    fn a_path_that_is_used_again_is_kept_and_swept_when_it_is_not() {
+        let registry = Registry::new();
+        let path = leave(&registry, "x");
+        registry.push(b"x", request(), 9).unwrap();
+        registry.sweep();
+        assert_eq!(registry.count(), (1, 1));
+        assert!(path.pop().is_some() && path.unschedule());
+        for _ in 0..3 {
+            registry.forget_later(&path);
+        }
+        assert_eq!(registry.unused.1.len(), 1);
+        registry.sweep();
+        assert_eq!(registry.count(), (0, 0));
     }
 }
