@@ -44,6 +44,8 @@ pub(crate) struct Path {
     queue: (Sender<Job>, Receiver<Job>),
     /// At least the number of requests in the queue: raised before a push, lowered after a pop.
     waiting: AtomicUsize,
+    /// The same for this path and others together.
+    all_waiting: Arc<AtomicUsize>,
     /// Releases in the queue, and those for which helpers have yet to leave.
     releases: Arc<AtomicUsize>,
     /// Whoever has it, the ready queue or one helper, has the path.
@@ -57,11 +59,12 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    pub(crate) fn new(name: Arc<CStr>) -> Self {
+    pub(crate) fn new(name: Arc<CStr>, all_waiting: Arc<AtomicUsize>) -> Self {
         Self {
             name,
             queue: unbounded(),
             waiting: AtomicUsize::new(0),
+            all_waiting,
             releases: Arc::default(),
             scheduled: Right::default(),
             inside: AtomicUsize::new(0),
@@ -74,10 +77,6 @@ impl Path {
         &self.name
     }
 
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
     /// Adds a request. `Some` path is to be scheduled by the caller.
     pub(crate) fn push(
         self: &Arc<Self>,
@@ -85,6 +84,7 @@ impl Path {
         max_queue: usize,
     ) -> Result<Option<Arc<Self>>, Error> {
         count_one(&self.waiting, max_queue)?;
+        self.all_waiting.fetch_add(1, Ordering::Relaxed);
         Ok(self.send(Job::Open(request)))
     }
 
@@ -110,6 +110,7 @@ impl Path {
         let job = self.queue.1.try_recv().ok()?;
         if let Job::Open(_) = job {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.all_waiting.fetch_sub(1, Ordering::Relaxed);
         }
         Some(job)
     }
@@ -166,7 +167,7 @@ pub(crate) mod tests {
 
     #[test]
     fn only_the_push_that_finds_it_idle_schedules() {
-        let path = Arc::new(Path::new(c"x".into()));
+        let path = Arc::new(Path::new(c"x".into(), Arc::default()));
         assert!(matches!(path.push(request(), 9), Ok(Some(_))));
         assert!(matches!(path.push(request(), 9), Ok(None)));
         assert!(matches!(path.push_release(Box::new(|| {}), 9), Ok(None)));
@@ -178,7 +179,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_full_queue_refuses_requests_until_one_was_taken() {
-        let path = Arc::new(Path::new(c"x".into()));
+        let path = Arc::new(Path::new(c"x".into(), Arc::default()));
         assert!(path.push(request(), 2).is_ok() && path.push(request(), 2).is_ok());
         assert!(path.push(request(), 2).is_err());
         assert!(path.push_release(Box::new(|| {}), 2).is_ok());
@@ -189,7 +190,7 @@ pub(crate) mod tests {
 
     #[test]
     fn as_many_releases_and_no_more_may_not_be_over() {
-        let path = Arc::new(Path::new(c"x".into()));
+        let path = Arc::new(Path::new(c"x".into(), Arc::default()));
         let said = Arc::new(AtomicUsize::new(0));
         let release = || {
             let said = said.clone();

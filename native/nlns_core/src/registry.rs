@@ -1,19 +1,21 @@
 //! The paths in use, by name.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
+mod shard;
+
 use std::ffi::{CStr, CString};
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::RwLock;
+use rustix::io::Errno;
 
 use crate::error::{Error, Stage};
 use crate::path::{Path, Request};
 use crate::release::Announce;
-use rustix::io::Errno;
+
+use shard::Shard;
 
 /// The kernel's bound for a path with its terminating NUL (limits.h, path_resolution(7)).
 const PATH_MAX: usize = 4096;
@@ -21,44 +23,33 @@ const PATH_MAX: usize = 4096;
 /// So many unused paths wait for a helper that has nothing else to do; each takes some 3 KiB.
 const MOST_UNUSED: usize = 4_096;
 
+/// A shard that grows moves all it has, while callers wait for it: with so many, some 10 µs at 100,000
+/// paths. With more it takes longer to count them.
+const SHARDS: usize = 256;
+
 /// A path is here while it has requests or a helper is inside, and for a short while after. Jobs are
-/// pushed under the lock's read side, so under its write side "unused" is final.
+/// pushed under a lock's read side, so under its write side "unused" is final.
 pub(crate) struct Registry {
-    paths: RwLock<Paths>,
+    hasher: RandomState,
+    shards: [RwLock<Shard>; SHARDS],
     /// Paths that became unused since the last sweep; each is in it at most once.
     unused: (Sender<Arc<Path>>, Receiver<Arc<Path>>),
-}
-
-struct Paths {
-    open: bool,
-    by_name: HashMap<Name, Arc<Path>>,
-}
-
-/// A path's name, to be found by its bytes as they come from the caller.
-#[derive(PartialEq, Eq)]
-struct Name(Arc<CStr>);
-
-impl Borrow<[u8]> for Name {
-    fn borrow(&self) -> &[u8] {
-        self.0.to_bytes()
-    }
-}
-
-impl Hash for Name {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.to_bytes().hash(state);
-    }
 }
 
 impl Registry {
     pub(crate) fn new() -> Self {
         Self {
-            paths: RwLock::new(Paths {
-                open: true,
-                by_name: HashMap::new(),
-            }),
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| RwLock::default()),
             unused: unbounded(),
         }
+    }
+
+    /// Where a name belongs, and its hash.
+    fn shard(&self, name: &[u8]) -> (&RwLock<Shard>, u64) {
+        let hash = self.hasher.hash_one(name);
+        // The shard itself goes by the lowest bits and the highest.
+        (&self.shards[(hash >> 32) as usize % SHARDS], hash)
     }
 
     /// Queues a request. `Some` path is to be scheduled by the caller.
@@ -71,13 +62,15 @@ impl Registry {
         if name.len() >= PATH_MAX {
             return Err(Error::new(Stage::Open, Errno::NAMETOOLONG));
         }
-        let paths = self.paths.read();
-        if let Some(path) = paths.find(name)? {
+        let (shard, hash) = self.shard(name);
+        let reading = shard.read();
+        if let Some(path) = reading.find(hash, name)? {
             return path.push(request, max_queue);
         }
-        drop(paths);
-        let c_name = CString::new(name).map_err(|_| Error::new(Stage::Open, Errno::INVAL))?;
-        self.paths.write().add(c_name)?.push(request, max_queue)
+        drop(reading);
+        let name = CString::new(name).map_err(|_| Error::new(Stage::Open, Errno::INVAL))?;
+        let name: Arc<CStr> = name.into();
+        shard.write().add(hash, name)?.push(request, max_queue)
     }
 
     /// Queues a release, likewise; `None` if there is no such path.
@@ -87,8 +80,9 @@ impl Registry {
         announce: Announce,
         max_queue: usize,
     ) -> Result<Option<Option<Arc<Path>>>, Error> {
-        let paths = self.paths.read();
-        let path = paths.find(name)?;
+        let (shard, hash) = self.shard(name);
+        let reading = shard.read();
+        let path = reading.find(hash, name)?;
         path.map(|path| path.push_release(announce, max_queue))
             .transpose()
     }
@@ -96,7 +90,8 @@ impl Registry {
     /// Drops a path that has neither requests nor a helper.
     pub(crate) fn forget_if_unused(&self, path: &Path) {
         if path.is_unused() {
-            self.paths.write().forget(path);
+            let (shard, hash) = self.shard(path.name().to_bytes());
+            shard.write().forget(hash, path);
         }
     }
 
@@ -127,43 +122,16 @@ impl Registry {
 
     /// From now on nothing is pushed. Answers what there was.
     pub(crate) fn close(&self) -> Vec<Arc<Path>> {
-        let mut paths = self.paths.write();
-        paths.open = false;
-        paths.by_name.values().cloned().collect()
+        let close = |shard: &RwLock<Shard>| shard.write().close();
+        self.shards.iter().flat_map(close).collect()
     }
 
     /// The number of paths, and of the requests that wait for them.
     pub(crate) fn count(&self) -> (usize, usize) {
-        let paths = self.paths.read();
-        let waiting = paths.by_name.values().map(|path| path.waiting());
-        (paths.by_name.len(), waiting.sum())
-    }
-}
-
-impl Paths {
-    fn forget(&mut self, path: &Path) {
-        let name = path.name().to_bytes();
-        let is_this = |found: &Arc<Path>| std::ptr::eq(&**found, path);
-        if path.is_unused() && self.by_name.get(name).is_some_and(is_this) {
-            self.by_name.remove(name);
-        }
-    }
-
-    fn find(&self, name: &[u8]) -> Result<Option<&Arc<Path>>, Error> {
-        match self.open {
-            true => Ok(self.by_name.get(name)),
-            false => Err(Error::STOPPED),
-        }
-    }
-
-    /// A path of this name, made if there is none.
-    fn add(&mut self, name: CString) -> Result<&Arc<Path>, Error> {
-        if !self.open {
-            return Err(Error::STOPPED);
-        }
-        let name: Arc<CStr> = name.into();
-        let path = self.by_name.entry(Name(name.clone()));
-        Ok(path.or_insert_with(|| Arc::new(Path::new(name))))
+        self.shards.iter().fold((0, 0), |(paths, waiting), shard| {
+            let shard = shard.read();
+            (paths + shard.len(), waiting + shard.waiting())
+        })
     }
 }
 
@@ -172,11 +140,35 @@ mod tests {
     use super::*;
     use crate::path::tests::request;
 
+    fn has(registry: &Registry, name: &str) -> bool {
+        let (shard, hash) = registry.shard(name.as_bytes());
+        shard.read().find(hash, name.as_bytes()).unwrap().is_some()
+    }
+
+    #[test]
+    fn names_spread_over_the_shards_and_are_counted_in_all() {
+        let registry = Registry::new();
+        let count = 100 * SHARDS;
+        for n in 0..count {
+            let name = format!("/run/netns/{n}");
+            registry.push(name.as_bytes(), request(), 9).unwrap();
+            assert!(has(&registry, &name));
+        }
+        assert_eq!(registry.count(), (count, count));
+        // A hundred each, give or take ten; never a third or three times as many.
+        for shard in &registry.shards {
+            assert!((30..300).contains(&shard.read().len()));
+        }
+        assert_eq!(registry.close().len(), count);
+        let late = registry.push(b"x", request(), 9);
+        assert_eq!(late.err(), Some(Error::STOPPED));
+    }
+
     #[test]
     fn who_left_late_forgets_no_younger_path_of_the_same_name() {
         let registry = Registry::new();
         let push = || registry.push(b"x", request(), 9).unwrap().unwrap();
-        let is_there = || registry.paths.read().find(b"x").unwrap().is_some();
+        let is_there = || has(&registry, "x");
         let serve = |path: &Path| assert!(path.pop().is_some() && path.unschedule());
         let old = push();
         serve(&old);
@@ -188,6 +180,15 @@ mod tests {
         assert!(is_there());
         registry.forget_if_unused(&young);
         assert!(!is_there());
+    }
+
+    #[test]
+    fn a_path_that_is_used_again_before_its_shard_is_locked_is_kept() {
+        let registry = Registry::new();
+        let path = registry.push(b"x", request(), 9).unwrap().unwrap();
+        let (shard, hash) = registry.shard(b"x");
+        shard.write().forget(hash, &path);
+        assert!(has(&registry, "x"));
     }
 
     /// A path that was used and is not used any more.
@@ -206,14 +207,7 @@ mod tests {
             leave(&registry, &n.to_string());
         }
         assert_eq!(registry.count().0, MOST_UNUSED);
-        let is_there = |n: usize| {
-            registry
-                .paths
-                .read()
-                .by_name
-                .contains_key(n.to_string().as_bytes())
-        };
-        assert!(!is_there(8) && is_there(9));
+        assert!(!has(&registry, "8") && has(&registry, "9"));
         registry.sweep();
         assert_eq!(registry.count().0, 0);
     }
