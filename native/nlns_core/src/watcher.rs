@@ -203,7 +203,11 @@ impl Watcher {
                 match event.data.u64() {
                     STOP => return,
                     INOTIFY => self.read_inotify(&look),
-                    process => self.watched.lock().process(process).iter().for_each(&look),
+                    process => {
+                        // NB: first out of the lock. `look` takes others, and a helper that ends here takes it.
+                        let concerned = self.watched.lock().process(process);
+                        concerned.iter().for_each(&look);
+                    }
                 }
             }
         }
@@ -258,5 +262,36 @@ impl Watched {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.watcher.unwatch(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use crossbeam_utils::sync::Parker;
+
+    use super::*;
+
+    #[test]
+    fn a_helper_is_told_of_an_ended_process_when_the_lock_is_free() {
+        let watcher = Arc::new(Watcher::new().unwrap());
+        let helper = Arc::new(Helper::new(1, Parker::new().unparker().clone()));
+        let mut process = Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&process);
+        let _target = watcher.watch_process(pid, &helper).unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let told = AtomicUsize::new(0);
+        watcher.run(|_| {
+            assert!(watcher.watched.try_lock().is_some());
+            told.fetch_add(1, Ordering::Relaxed);
+            watcher.stop();
+        });
+        assert_eq!(told.into_inner(), 1);
     }
 }
