@@ -151,6 +151,13 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_a_thread_that_has_ended_is_not_kept() {
+        let kept = (AtomicI32::new(1), AtomicUsize::new(0));
+        drop(Follow::nobody(&kept));
+        assert_eq!(kept.0.into_inner(), 0);
+    }
+
+    #[test]
     fn it_does_not_stay_where_it_is_not_woken_at_once() {
         let kept = Default::default();
         let mut follow = Follow::nobody(&kept);
