@@ -145,8 +145,10 @@ impl Helper {
 
     /// Takes note of what it was asked; whether that was to leave the place where it is now.
     pub(crate) fn must_leave(&self) -> bool {
+        // Under the lock, as it is set to ask for a departure: none comes between.
+        let place = self.place.lock();
         self.asked.store(false, Ordering::SeqCst);
-        self.with_place(Place::is_asked_for) == Some(true)
+        place.as_ref().is_some_and(Place::is_asked_for)
     }
 
     pub(crate) fn path(&self) -> Option<Arc<Path>> {
