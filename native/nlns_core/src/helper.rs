@@ -27,6 +27,8 @@ pub(crate) struct Helper {
     /// Somebody has lifted it from its bed and counts it as awake.
     called: AtomicBool,
     called_at: AtomicU64,
+    /// Its thread waits to be called, or for a time.
+    sleeps: AtomicBool,
     /// It has napped long enough.
     napped: AtomicBool,
     /// Before anything else it must leave, or see whether the path still leads where it is.
@@ -77,6 +79,7 @@ impl Helper {
             place: Mutex::default(),
             called: AtomicBool::new(false),
             called_at: AtomicU64::new(0),
+            sleeps: AtomicBool::new(false),
             napped: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             kept: Default::default(),
@@ -110,6 +113,14 @@ impl Helper {
         Duration::from_nanos(self.called_at.load(Ordering::Relaxed))
     }
 
+    /// Waits by `park`, which only the helper itself does, and only without a lock that others need.
+    pub(crate) fn sleep(&self, park: impl FnOnce()) {
+        self.sleeps.store(true, Ordering::SeqCst);
+        park();
+        self.sleeps.store(false, Ordering::SeqCst);
+    }
+
+    /// NB: not while it sleeps, or for a moment it would be neither called nor awake.
     pub(crate) fn was_called(&self) -> bool {
         self.called.swap(false, Ordering::AcqRel)
     }
@@ -201,8 +212,12 @@ impl Helper {
     pub(crate) fn has_served_for(&self, limit: Duration, now: Duration) -> bool {
         // In this order, or the end of one batch and the beginning of the next look like one.
         let is_serving = self.is_serving();
-        let since = Duration::from_nanos(self.serving_since.load(Ordering::SeqCst));
-        is_serving && now.saturating_sub(since) > limit
+        is_serving && now.saturating_sub(self.serving_since()) > limit
+    }
+
+    /// When it began to serve last.
+    fn serving_since(&self) -> Duration {
+        Duration::from_nanos(self.serving_since.load(Ordering::SeqCst))
     }
 
     /// Declares it overdue if it has served one batch for longer than `limit`; `true` if that is new.
@@ -223,16 +238,18 @@ impl Helper {
         self.is_kept() && self.kept.1.load(Ordering::Relaxed) != sched_getcpu()
     }
 
-    /// Whether it stays on one processor and has something to do there.
+    /// Whether it stays on one processor and has something to do there: from its call until it sleeps again,
+    /// whatever it does meanwhile.
     pub(crate) fn is_kept_at_work(&self) -> bool {
-        self.is_kept() && (self.called.load(Ordering::SeqCst) || self.is_serving())
+        // In this order: it is awake before it takes note of its call.
+        self.is_kept()
+            && (self.called.load(Ordering::SeqCst) || !self.sleeps.load(Ordering::SeqCst))
     }
 
     /// Whether it has been at that for longer than `limit`, or has not even got its turn.
     pub(crate) fn is_held_up(&self, limit: Duration, now: Duration) -> bool {
-        let was_called = self.called.load(Ordering::Acquire);
-        let waits = was_called && now.saturating_sub(self.called_at()) > limit;
-        self.is_kept() && (waits || self.has_served_for(limit, now))
+        self.is_kept_at_work()
+            && now.saturating_sub(self.called_at().max(self.serving_since())) > limit
     }
 
     /// Lets it run anywhere, though it would stay on one processor.
@@ -244,5 +261,35 @@ impl Helper {
 
     pub(crate) fn is_serving(&self) -> bool {
         self.activity.load(Ordering::SeqCst) != RESTING
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_utils::sync::Parker;
+
+    use super::*;
+
+    #[test]
+    fn one_that_stays_is_seen_from_its_call_until_it_sleeps_again() {
+        const LIMIT: Duration = Duration::from_millis(10);
+        let helper = Helper::new(1, Parker::new().unparker().clone());
+        helper.kept.0.store(1, Ordering::SeqCst);
+        let is_seen = |since: Duration| {
+            assert!(!helper.is_held_up(LIMIT, since + LIMIT));
+            helper.is_kept_at_work() && helper.is_held_up(LIMIT, since + 2 * LIMIT)
+        };
+        let (called, begun) = (Duration::from_secs(1), Duration::from_secs(2));
+        helper.sleep(|| {
+            assert!(!is_seen(called));
+            helper.wake(called);
+            assert!(is_seen(called));
+        });
+        assert!(is_seen(called));
+        assert!(helper.was_called() && is_seen(called));
+        helper.begin(begun);
+        assert!(is_seen(begun));
+        assert!(!helper.end() && is_seen(begun));
+        helper.sleep(|| assert!(!is_seen(begun)));
     }
 }

@@ -116,10 +116,10 @@ impl Worker<'_> {
         let deadline = limit.map(|limit| self.last_served.saturating_add(limit));
         while !self.me.was_called() {
             match deadline {
-                None => self.parker.park(),
+                None => self.me.sleep(|| self.parker.park()),
                 Some(deadline) => {
-                    self.parker
-                        .park_timeout(deadline.saturating_sub(self.pool.now()));
+                    let left = deadline.saturating_sub(self.pool.now());
+                    self.me.sleep(|| self.parker.park_timeout(left));
                     if self.pool.now() >= deadline && crew.get_up(self.me) {
                         return false;
                     }
