@@ -184,10 +184,11 @@ impl Crew {
         was_asleep
     }
 
-    /// Wakes those that have napped long enough, to settle where they are. `true` if none naps any more.
-    pub(crate) fn end_naps(&self) -> bool {
+    /// Wakes those that have napped long enough, to settle where they are. `true` if none naps any more,
+    /// `None` if somebody has the lock.
+    pub(crate) fn end_naps(&self) -> Option<bool> {
         let now = self.epoch.elapsed();
-        let mut roster = self.roster.lock();
+        let mut roster = self.roster.try_lock()?;
         let naps_on = |(_, since): &(_, Duration)| now.saturating_sub(*since) < NAP;
         let (napping, done): (Vec<_>, Vec<_>) = roster.napping.drain(..).partition(naps_on);
         roster.napping = napping;
@@ -198,7 +199,7 @@ impl Crew {
             helper.end_nap();
             helper.wake(now);
         }
-        is_over
+        Some(is_over)
     }
 
     pub(crate) fn has_nappers(&self) -> bool {
@@ -232,5 +233,12 @@ impl Crew {
 
     pub(crate) fn helpers(&self) -> Vec<Arc<Helper>> {
         self.roster.lock().members.values().cloned().collect()
+    }
+
+    /// As long as some thread does not get on in the middle of any of this.
+    #[cfg(test)]
+    pub(crate) fn while_locked<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _roster = self.roster.lock();
+        f()
     }
 }

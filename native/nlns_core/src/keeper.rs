@@ -63,7 +63,8 @@ pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> 
 struct Keeper {
     pool: Arc<Pool>,
     orders: Receiver<Order>,
-    threads: HashMap<u64, JoinHandle<()>>,
+    /// Every helper there is. The crew knows them too, but by a lock, which one that is held up may hold.
+    threads: HashMap<u64, (JoinHandle<()>, Arc<Helper>)>,
     closers: Closers,
     next_id: u64,
     /// When to look next, while it looks.
@@ -163,15 +164,16 @@ impl Keeper {
         let helper = Arc::new(Helper::new(id, parker.unparker().clone()));
         self.pool.crew.enlist(&helper);
         let pool = self.pool.clone();
+        let me = helper.clone();
         let body = move || {
             sys::ask_for_short_slices();
             let host = pool.host.get().expect("found before the thread was made");
-            work::run(&pool, host, &helper, parker);
+            work::run(&pool, host, &me, parker);
         };
         let builder = Builder::new().name("nlns-helper".into()).stack_size(STACK);
         match builder.spawn(body) {
             Ok(thread) => {
-                self.threads.insert(id, thread);
+                self.threads.insert(id, (thread, helper));
                 self.pool.counters.started.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
@@ -186,7 +188,7 @@ impl Keeper {
 
     /// Joins a thread that has said it ends. Only now it is certain to be in no namespace.
     fn bury(&mut self, id: u64) {
-        if let Some(thread) = self.threads.remove(&id)
+        if let Some((thread, _)) = self.threads.remove(&id)
             && thread.join().is_err()
         {
             self.pool.counters.died.fetch_add(1, Ordering::Relaxed);
@@ -211,7 +213,7 @@ impl Keeper {
     fn look(&mut self) {
         let now = self.pool.now();
         let mut nobody_is_kept = true;
-        for helper in self.pool.crew.helpers() {
+        for (_, helper) in self.threads.values() {
             if helper.declare_overdue(OVERDUE_AFTER, now) {
                 self.pool.crew.discount();
             }
@@ -220,7 +222,10 @@ impl Keeper {
             }
             nobody_is_kept &= !helper.is_kept_at_work();
         }
-        let nobody_naps = self.pool.crew.end_naps();
+        let Some(nobody_naps) = self.pool.crew.end_naps() else {
+            // To wait for the lock would be to wait for somebody whom the next look may have to let go.
+            return;
+        };
         let closers_are_there = self.closers.hire();
         if self.see_to_ready() && nobody_naps && nobody_is_kept && closers_are_there {
             self.pool.watched.store(false, Ordering::SeqCst);
@@ -241,10 +246,10 @@ impl Keeper {
             Called::Hire => self.hire(),
             Called::Nobody => {
                 let now = self.pool.now();
-                let helpers = self.pool.crew.helpers();
+                let mut helpers = self.threads.values();
                 // One that was hired and is not yet there is none of them.
                 let all_are_here = helpers.len() == self.pool.crew.hired();
-                if all_are_here && helpers.iter().all(|h| h.has_served_for(STUCK_AFTER, now)) {
+                if all_are_here && helpers.all(|(_, h)| h.has_served_for(STUCK_AFTER, now)) {
                     self.refuse_ready(Error::BUSY);
                 }
             }
@@ -316,11 +321,51 @@ impl Keeper {
     }
 
     fn bury_at_stop(&mut self, id: u64) {
-        if let Some(thread) = self.threads.remove(&id) {
+        if let Some((thread, _)) = self.threads.remove(&id) {
             let _ = thread.join();
         }
         if let Some(helper) = self.pool.crew.gone(Some(id)) {
             drop(helper.set_place(None));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::thread::gettid;
+
+    use super::*;
+    use crate::pool::Config;
+
+    fn eventually(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_helper_that_is_held_up_is_let_go_whatever_lock_it_holds() {
+        let pool = Pool::start(Config {
+            max_helpers: 1,
+            linger: None,
+            max_queue: 1,
+        });
+        let pool = pool.unwrap();
+        eventually(|| pool.crew.has_spare());
+        let helper = pool.crew.helpers().remove(0);
+        assert!(pool.crew.get_up(&helper));
+        pool.crew.while_locked(|| {
+            // It finds no work and gets as far as the lock.
+            helper.wake(pool.now());
+            let this_thread = gettid().as_raw_nonzero().get();
+            helper.kept.0.store(this_thread, Ordering::SeqCst);
+            pool.watch();
+            eventually(|| helper.kept.0.load(Ordering::SeqCst) == 0);
+        });
+        let (stopped, is_stopped) = crossbeam_channel::bounded(1);
+        pool.stop(Box::new(move |stuck| stopped.send(stuck).unwrap()));
+        assert_eq!(is_stopped.recv(), Ok(0));
     }
 }
