@@ -229,8 +229,12 @@ impl Keeper {
         let closers_are_there = self.closers.hire();
         if self.see_to_ready() && nobody_naps && nobody_is_kept && closers_are_there {
             self.pool.watched.store(false, Ordering::SeqCst);
-            // Whoever added one, or fell asleep, before the line above has not asked for a look.
-            if !self.pool.ready.1.is_empty() || self.pool.crew.has_nappers() {
+            // Whoever added one, fell asleep, or was called where it stays, before the line above has not asked
+            // for a look.
+            if !self.pool.ready.1.is_empty()
+                || self.pool.crew.has_nappers()
+                || self.threads.values().any(|(_, h)| h.is_kept_at_work())
+            {
                 self.pool.watched.store(true, Ordering::SeqCst);
             }
         }
