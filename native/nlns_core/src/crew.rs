@@ -63,11 +63,12 @@ impl Crew {
         }
     }
 
-    /// Sees to it that somebody will look at the ready queue, to which the caller has just added.
-    pub(crate) fn call(&self, path: Option<&Arc<Path>>) -> Called {
+    /// Sees to it that somebody will look at the ready queue, to which the caller has just added, with
+    /// `more` helpers awake than are wanted otherwise.
+    pub(crate) fn call(&self, path: Option<&Arc<Path>>, more: usize) -> Called {
         // Pairs with the fence in `lie_down`: either this sees the sleeper, or it sees the path.
         fence(Ordering::SeqCst);
-        let claim = |awake| (awake < self.wanted).then_some(awake + 1);
+        let claim = |awake| (awake < self.wanted + more).then_some(awake + 1);
         let claimed = self
             .awake
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, claim);

@@ -229,6 +229,10 @@ impl Helper {
                 .is_ok()
     }
 
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.activity.load(Ordering::SeqCst) == OVERDUE
+    }
+
     fn is_kept(&self) -> bool {
         self.kept.0.load(Ordering::SeqCst) != 0
     }

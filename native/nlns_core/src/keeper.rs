@@ -199,7 +199,7 @@ impl Keeper {
             self.pool.tell_left(id, &place, Why::Died);
             self.pool.registry.forget_if_unused(&place.path);
         }
-        self.see_to_ready();
+        self.see_to_ready(0);
     }
 
     fn hire_closers(&mut self) {
@@ -213,9 +213,13 @@ impl Keeper {
     fn look(&mut self) {
         let now = self.pool.now();
         let mut nobody_is_kept = true;
+        let mut overdue = 0;
         for (_, helper) in self.threads.values() {
             if helper.declare_overdue(OVERDUE_AFTER, now) {
                 self.pool.crew.discount();
+            }
+            if helper.is_overdue() && !helper.has_served_for(STUCK_AFTER, now) {
+                overdue += 1;
             }
             if helper.is_held_up(OVERDUE_AFTER, now) {
                 helper.let_go();
@@ -227,7 +231,7 @@ impl Keeper {
             return;
         };
         let closers_are_there = self.closers.hire();
-        if self.see_to_ready() && nobody_naps && nobody_is_kept && closers_are_there {
+        if self.see_to_ready(overdue) && nobody_naps && nobody_is_kept && closers_are_there {
             self.pool.watched.store(false, Ordering::SeqCst);
             // Whoever added one, fell asleep, or was called where it stays, before the line above has not asked
             // for a look.
@@ -241,24 +245,34 @@ impl Keeper {
     }
 
     /// Sees to it that ready paths are being served; `true` if there are none.
-    fn see_to_ready(&mut self) -> bool {
-        if self.pool.ready.1.is_empty() {
-            return true;
-        }
-        match self.pool.crew.call(None) {
-            Called::Enough | Called::Woken { .. } => {}
-            Called::Hire => self.hire(),
-            Called::Nobody => {
-                let now = self.pool.now();
-                let mut helpers = self.threads.values();
-                // One that was hired and is not yet there is none of them.
-                let all_are_here = helpers.len() == self.pool.crew.hired();
-                if all_are_here && helpers.all(|(_, h)| h.has_served_for(STUCK_AFTER, now)) {
-                    self.refuse_ready(Error::BUSY);
+    ///
+    /// As many more are woken as are `overdue`: among the ready paths there may be more that are as sick, and if
+    /// one helper at a time met them, the others would wait for each in turn. So the helpers double until one
+    /// gets through. Where the machine is merely busy those overdue come back, are awake, and no more are woken.
+    fn see_to_ready(&mut self, overdue: usize) -> bool {
+        let ready = self.pool.ready.1.len();
+        for _ in 0..ready.min(overdue + 1) {
+            match self.pool.crew.call(None, overdue) {
+                Called::Woken { .. } => {}
+                Called::Hire => self.hire(),
+                Called::Enough => break,
+                Called::Nobody => {
+                    self.refuse_if_all_are_stuck();
+                    break;
                 }
             }
         }
-        false
+        ready == 0
+    }
+
+    fn refuse_if_all_are_stuck(&self) {
+        let now = self.pool.now();
+        let mut helpers = self.threads.values();
+        // One that was hired and is not yet there is none of them.
+        let all_are_here = helpers.len() == self.pool.crew.hired();
+        if all_are_here && helpers.all(|(_, h)| h.has_served_for(STUCK_AFTER, now)) {
+            self.refuse_ready(Error::BUSY);
+        }
     }
 
     /// Answers what waits for a turn now with `error`, there being nobody to serve it.

@@ -170,7 +170,7 @@ impl Pool {
             return;
         };
         self.make_ready(path.clone());
-        match self.crew.call(Some(&path)) {
+        match self.crew.call(Some(&path), 0) {
             Called::Woken { elsewhere } => {
                 self.counters.woken.fetch_add(1, Ordering::Relaxed);
                 if elsewhere {

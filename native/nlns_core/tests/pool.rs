@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use nlns_core::{Config, Error, Reply, Socket, Spec, Stage, State};
@@ -352,6 +352,29 @@ fn releases_that_wait_are_bounded_and_in_nobodys_way() {
     }
     pool.release(&path);
     assert!(said.try_recv().is_err());
+}
+
+#[test]
+fn a_path_behind_many_that_block_does_not_wait_for_one_after_the_other() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let sick: Vec<_> = (0..32).map(|n| names.make(&n.to_string())).collect();
+    let well = names.make("well");
+    let pool = Running::start(Config {
+        max_helpers: 64,
+        ..CONFIG
+    });
+    pool.open(&well, 0).unwrap();
+    let (let_go, held) = bounded::<()>(0);
+    for path in &sick {
+        let held = held.clone();
+        pool.ask_rudely(path, move || held.recv().unwrap_or_default());
+    }
+    let asked = Instant::now();
+    pool.open(&well, 0).unwrap();
+    // That a helper is blocked takes 10 ms to be seen.
+    assert!(asked.elapsed() < Duration::from_millis(200));
+    drop(let_go);
 }
 
 #[test]
