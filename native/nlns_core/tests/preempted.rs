@@ -1,41 +1,42 @@
 //! A helper whose processor is taken from it.
 
+#[path = "support/injected.rs"]
+mod injected;
 mod support;
 
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nlns_core::Config;
-use rustix::process::Pid;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use nlns_core::{Config, Error, Reply, Socket, Spec};
+use rustix::process::{Pid, getpid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use support::netns::Directory;
-use support::{CONFIG, Running, eventually, skipped, tasks};
+use injected::{FOREVER, Faults};
+use support::netns::{Directory, remove};
+use support::{PATIENCE, Running, eventually, skipped, tasks};
+
+/// Tests look for the process's helpers and take a processor, so they run one at a time.
+static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+const ONE: Config = Config {
+    max_helpers: 1,
+    ..FOREVER
+};
 
 #[test]
 fn a_helper_that_gets_no_turn_where_it_stays_goes_elsewhere() {
-    let mut cpus = (0..CpuSet::MAX_CPU).filter({
-        let all = sched_getaffinity(None).unwrap();
-        move |cpu| all.is_set(*cpu)
-    });
-    let (Some(here), Some(elsewhere)) = (cpus.next(), cpus.next()) else {
+    let _alone = ALONE.lock();
+    let Some((here, elsewhere)) = two_processors() else {
         return skipped("it takes two processors");
     };
     let names = Directory::new();
     let path = names.make("a");
-    let pool = Running::start(Config {
-        max_helpers: 1,
-        linger: None,
-        ..CONFIG
-    });
+    let pool = Running::start(ONE);
     for _ in 0..3 {
-        sched_setaffinity(None, &only(here)).unwrap();
-        eventually("it is where its caller is", || {
-            (0..500).for_each(|_| drop(pool.open(&path, 0).unwrap()));
-            let mut helpers = tasks("nlns-helper").into_iter().filter_map(Pid::from_raw);
-            helpers.any(|helper| sched_getaffinity(Some(helper)).unwrap() == only(here))
-        });
+        stay(&pool, &path, here);
         sched_setaffinity(None, &only(elsewhere)).unwrap();
         let Some(_busy) = Busy::start(here) else {
             return skipped("it takes the right to a real-time priority");
@@ -45,6 +46,101 @@ fn a_helper_that_gets_no_turn_where_it_stays_goes_elsewhere() {
         drop(pool.open(&path, 0).unwrap());
         assert!(asked.elapsed() < Duration::from_millis(400));
     }
+}
+
+/// An answer that waits until it may go on, and then says so.
+struct Held(Receiver<()>, Sender<()>);
+
+impl Reply for Held {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+    fn answer(self: Box<Self>, _result: Result<Socket, Error>) {
+        let _ = self.0.recv();
+        let _ = self.1.send(());
+    }
+}
+
+#[test]
+fn a_helper_whose_turn_is_taken_in_the_middle_of_a_request_goes_elsewhere() {
+    let _alone = ALONE.lock();
+    let Some((here, elsewhere)) = two_processors() else {
+        return skipped("it takes two processors");
+    };
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(ONE);
+    for _ in 0..3 {
+        stay(&pool, &path, here);
+        // It settles, so that nobody has to end its naps any more.
+        std::thread::sleep(Duration::from_millis(20));
+        drop(pool.open(&path, 0).unwrap());
+        // It falls asleep, or the next request would not have to call it.
+        std::thread::sleep(Duration::from_micros(100));
+        let (go_on, held) = bounded(0);
+        let (done, is_done) = bounded(1);
+        let bytes = path.as_os_str().as_encoded_bytes();
+        pool.0
+            .open(bytes, Spec::netlink(0), Box::new(Held(held, done)))
+            .unwrap();
+        // As the kernel would have the caller go on elsewhere, nothing else being wanted of the pool.
+        sched_setaffinity(None, &only(elsewhere)).unwrap();
+        let Some(_busy) = Busy::start(here) else {
+            return skipped("it takes the right to a real-time priority");
+        };
+        drop(go_on);
+        is_done.recv_timeout(Duration::from_millis(400)).unwrap();
+    }
+}
+
+#[test]
+fn a_path_whose_helper_has_to_look_at_another_first_does_not_wait_for_that_for_ever() {
+    let _alone = ALONE.lock();
+    let Some((here, elsewhere)) = two_processors() else {
+        return skipped("it takes two processors");
+    };
+    let names = Directory::new();
+    let (path, other) = (names.make("a"), names.make("b"));
+    let faults = Faults::default();
+    let pool = injected::start(&faults, ONE);
+    pool.open(&path, 0).unwrap();
+    // It settles, and the keeper looks no more.
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(pool.pinned(), 1);
+    sched_setaffinity(helpers().next(), &only(here)).unwrap();
+    sched_setaffinity(None, &only(elsewhere)).unwrap();
+    let Some(busy) = Busy::start(here) else {
+        return skipped("it takes the right to a real-time priority");
+    };
+    // It is called, and before it wakes something happens to where it is.
+    let answer = pool.ask(&other, 0).unwrap();
+    let let_go = faults.hold(libc::SYS_newfstatat);
+    remove(&path);
+    std::thread::sleep(Duration::from_millis(20));
+    drop(busy);
+    let answer = answer.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(answer.err(), Some(Error::BUSY));
+    faults.heal();
+    drop(let_go);
+}
+
+fn two_processors() -> Option<(usize, usize)> {
+    let all = sched_getaffinity(Some(getpid())).unwrap();
+    let mut cpus = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
+    Some((cpus.next()?, cpus.next()?))
+}
+
+fn helpers() -> impl Iterator<Item = Pid> {
+    tasks("nlns-helper").into_iter().filter_map(Pid::from_raw)
+}
+
+/// Has a helper stay on this processor, and the calling thread.
+fn stay(pool: &Running, path: &Path, cpu: usize) {
+    sched_setaffinity(None, &only(cpu)).unwrap();
+    eventually("it is where its caller is", || {
+        (0..500).for_each(|_| drop(pool.open(path, 0).unwrap()));
+        helpers().any(|helper| sched_getaffinity(Some(helper)).unwrap() == only(cpu))
+    });
 }
 
 fn only(cpu: usize) -> CpuSet {
