@@ -295,8 +295,7 @@ impl Keeper {
     fn refuse(&self, path: &Arc<Path>, most: usize, error: Error) {
         for job in std::iter::from_fn(|| path.pop()).take(most) {
             match job {
-                Job::Open(request) if request.reply.is_wanted() => request.reply.answer(Err(error)),
-                Job::Open(..) => {}
+                Job::Open(request) => self.pool.counters.answer(request.reply, error),
                 Job::Release(departure) => self.pool.crew.send_away(path, &departure),
             }
         }

@@ -13,6 +13,7 @@
 //! | `right` | the right to serve it |
 //! | `crew`, `helper` | who is awake, who sleeps where; one helper as others see it |
 //! | `work` | what a helper thread does |
+//! | `counters` | what has happened, and that each answer is counted |
 //! | `cpus` | where a thread may run |
 //! | `spin` | how long it looks for work before it sleeps |
 //! | `keeper` | starting, joining and watching over helpers, ending their naps |
@@ -27,6 +28,7 @@
 //! | `sys` | system calls that need `unsafe` |
 
 mod closers;
+mod counters;
 mod cpus;
 mod crew;
 mod error;

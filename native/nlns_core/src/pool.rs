@@ -1,13 +1,14 @@
 //! The pool as its users see it: start, open, release, look, stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use once_cell::sync::OnceCell;
 use rustix::thread::sched_getcpu;
 
+use crate::counters::Counters;
 use crate::crew::{Called, Crew};
 use crate::error::Error;
 use crate::keeper::{self, Order, Orders};
@@ -28,19 +29,6 @@ pub struct Config {
     pub linger: Option<Duration>,
     /// The most requests that may wait for one path, and the most releases.
     pub max_queue: usize,
-}
-
-/// What has happened since the start.
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) opened: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) cancelled: AtomicU64,
-    pub(crate) entered: AtomicU64,
-    pub(crate) started: AtomicU64,
-    pub(crate) died: AtomicU64,
-    pub(crate) woken: AtomicU64,
 }
 
 /// Helper threads, the paths they serve, and the keeper that starts and buries them.

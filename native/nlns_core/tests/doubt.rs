@@ -86,7 +86,9 @@ fn assert_each_open_ends_a_helper(pool: &Running, path: &Path) {
         assert_eq!(pool.open(path, 0).err(), Some(Error::DIED));
     }
     let started = before.started + opens - before.helpers.len() as u64;
-    assert!(pool.0.info().started >= started);
+    let after = pool.0.info();
+    assert!(after.started >= started);
+    assert_eq!(after.failed, before.failed + opens);
 }
 
 #[test]

@@ -374,6 +374,31 @@ fn a_path_behind_many_that_block_does_not_wait_for_one_after_the_other() {
     pool.open(&well, 0).unwrap();
     // That a helper is blocked takes 10 ms to be seen.
     assert!(asked.elapsed() < Duration::from_millis(200));
+}
+
+#[test]
+fn what_is_refused_because_every_helper_is_stuck_is_counted() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (sick, well) = (names.make("a"), names.make("b"));
+    let max_helpers = 1;
+    let pool = Running::start(Config {
+        max_helpers,
+        ..CONFIG
+    });
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    let (given_up, answer) = Answer::new();
+    given_up.wanted.store(false, Ordering::SeqCst);
+    let path = well.as_os_str().as_encoded_bytes();
+    pool.0.open(path, Spec::netlink(0), given_up).unwrap();
+    for _ in 0..3 {
+        assert_eq!(pool.open(&well, 0).err(), Some(Error::BUSY));
+    }
+    assert!(answer.recv_timeout(PATIENCE).is_err());
+    let info = pool.0.info();
+    assert_eq!((info.refused, info.cancelled), (3, 1));
+    assert_eq!((info.opened, info.failed), (1, 0));
     drop(let_go);
 }
 
@@ -446,6 +471,8 @@ fn a_stop_answers_what_waits_and_leaves_no_thread_and_no_descriptor() {
             }
         }
         println!("{stopped} of 4000 were answered by the stop");
+        let info = pool.0.info();
+        assert_eq!((info.opened, info.refused), (4_000 - stopped, stopped));
         assert_eq!(pool.ask(&paths[0], 0).err(), Some(Error::STOPPED));
         eventually("threads", || threads("nlns") == 0);
         drop(pool);

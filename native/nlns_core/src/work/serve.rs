@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Worker;
+use crate::counters::Counters;
 use crate::error::Error;
 use crate::netns::{InDoubt, Refusal};
 use crate::path::{Job, Path, Reply, Request};
@@ -68,10 +69,12 @@ impl Worker<'_> {
             reply,
             cpu: _,
         } = request;
-        let reply = InHand::new(reply);
         let counters = &self.pool.counters;
+        let reply = InHand {
+            reply: Some(reply),
+            counters,
+        };
         if !reply.is_wanted() {
-            counters.cancelled.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         // NB: after the path was looked at.
@@ -82,13 +85,13 @@ impl Worker<'_> {
             // Dropping the reply answers it.
             Ok(Err(Refusal::InDoubt)) => return Err(InDoubt),
         };
-        let counter = if opened.is_ok() {
-            self.me.served.fetch_add(1, Ordering::Relaxed);
-            &counters.opened
-        } else {
-            &counters.failed
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        match &opened {
+            Ok(_) => {
+                self.me.served.fetch_add(1, Ordering::Relaxed);
+                counters.opened.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => counters.count(*error),
+        }
         reply.answer(opened);
         Ok(())
     }
@@ -125,28 +128,27 @@ impl Drop for Turn<'_, '_, '_> {
 }
 
 /// A request that is being served: if the helper panics, or finds itself in doubt, this is its answer.
-struct InHand(Option<Box<dyn Reply>>);
+struct InHand<'a> {
+    reply: Option<Box<dyn Reply>>,
+    counters: &'a Counters,
+}
 
-impl InHand {
-    fn new(reply: Box<dyn Reply>) -> Self {
-        Self(Some(reply))
-    }
-
+impl InHand<'_> {
     fn is_wanted(&self) -> bool {
-        self.0.as_ref().is_some_and(|reply| reply.is_wanted())
+        self.reply.as_ref().is_some_and(|reply| reply.is_wanted())
     }
 
     fn answer(mut self, result: Result<Socket, Error>) {
-        if let Some(reply) = self.0.take() {
+        if let Some(reply) = self.reply.take() {
             reply.answer(result);
         }
     }
 }
 
-impl Drop for InHand {
+impl Drop for InHand<'_> {
     fn drop(&mut self) {
-        if let Some(reply) = self.0.take().filter(|reply| reply.is_wanted()) {
-            reply.answer(Err(Error::DIED));
+        if let Some(reply) = self.reply.take() {
+            self.counters.answer(reply, Error::DIED);
         }
     }
 }
