@@ -147,11 +147,13 @@ defmodule Nlns do
   def await(request, timeout \\ 5_000) do
     Arguments.request!(request)
     Arguments.timeout!(timeout)
-    %Request{ref: ref, resource: resource} = request
+    %Request{ref: ref, place: place, resource: resource} = request
 
     receive do
       {:nlns, ^ref, {:ok, _handle}} -> take(resource)
-      {:nlns, ^ref, {:error, reason}} -> {:error, reason}
+      # Told when it was made.
+      {:nlns, ^ref, {:error, reason}} when resource == nil -> {:error, reason}
+      {:nlns, ^ref, {:error, reason}} -> failed(place, reason)
     after
       timeout -> give_up(ref, resource)
     end
@@ -232,9 +234,11 @@ defmodule Nlns do
     * `stuck`: how many of them are
     * `paths`: paths that have requests or a helper; `waiting`: requests in all their queues;
       `closing`: descriptors that are being closed, where that takes time
-    * since the start: `opened` (sockets), `failed` (answered with a step's errno), `refused` (at once),
-      `cancelled` (given up before they were served), `entered` (times a helper entered a namespace),
-      `woken` (times a request woke a sleeping helper), `started` (threads), `died` (threads, of a panic)
+    * since the start, each answer once: `opened` (sockets), `failed` (answered with a step's errno, or
+      `{:thread, 5}`), `refused` (any other answer of the stage `:thread`: the queue is full, no helper is
+      to be had), `cancelled` (given up, by a timeout too, before they were served)
+    * since the start: `entered` (times a helper entered a namespace), `woken` (times a request woke a
+      sleeping helper), `started` (threads), `died` (threads, of a panic)
 
   `nil` when the application is not started.
   """
@@ -278,14 +282,13 @@ defmodule Nlns do
       {:ok, resource} ->
         receive do
           {:nlns, ^ref, :ok} -> {:ok, resource}
-          {:nlns, ^ref, {:error, reason}} -> {:error, reason}
+          {:nlns, ^ref, {:error, reason}} -> failed(place, reason)
         after
           timeout -> give_up(ref, resource)
         end
 
       {:error, reason} ->
-        Telemetry.refused(place, reason)
-        {:error, reason}
+        failed(place, reason)
     end
   end
 
@@ -294,13 +297,17 @@ defmodule Nlns do
 
     case Native.open_handle(place, domain, type, protocol, ref) do
       {:ok, resource} ->
-        %Request{ref: ref, owner: self(), resource: resource}
+        %Request{ref: ref, owner: self(), place: place, resource: resource}
 
       {:error, reason} ->
-        Telemetry.refused(place, reason)
-        send(self(), {:nlns, ref, {:error, reason}})
-        %Request{ref: ref, owner: self(), resource: nil}
+        send(self(), {:nlns, ref, failed(place, reason)})
+        %Request{ref: ref, owner: self(), place: place, resource: nil}
     end
+  end
+
+  defp failed(place, reason) do
+    Telemetry.failed(place, reason)
+    {:error, reason}
   end
 
   # Only the caller has this resource, so there is no other cause than that `Nlns.Native` was purged.

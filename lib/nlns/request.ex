@@ -3,15 +3,17 @@ defmodule Nlns.Request do
   An open that is under way; see `Nlns.open_in_netns_async/2`.
 
   `ref` is the reference in the one message that answers it. Only `owner`, the process that made the
-  request, can `Nlns.await/2` or `Nlns.cancel/1` it. The other field is private.
+  request, can `Nlns.await/2` or `Nlns.cancel/1` it. The other fields are private.
   """
 
-  @enforce_keys [:ref, :owner, :resource]
+  @enforce_keys [:ref, :owner, :place, :resource]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
           ref: reference(),
           owner: pid(),
+          # what Nlns.Native.open/5 takes
+          place: binary() | pos_integer(),
           # nil for a request that was refused at once
           resource: Nlns.Native.resource() | nil
         }

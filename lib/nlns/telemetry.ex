@@ -19,8 +19,12 @@ defmodule Nlns.Telemetry do
 
   An open is `Nlns.open_in_netns/3`, `Nlns.open/5` or `Nlns.open_socket/5`. Its two events run in the
   calling process. Asynchronous opens have none: their answer goes to the mailbox, and when it is read
-  nlns does not know. A refusal is an answer without any helper, for example because the queue is full;
-  asynchronous ones are reported too.
+  nlns does not know.
+
+  A refusal is an answer of the stage `:thread` that no helper has given: the queue is full, every helper is
+  blocked, the application is not started. It is reported where it is seen: by the synchronous opens, by
+  `Nlns.await/2`, and by an asynchronous open that is refused at once. What its caller receives itself from
+  the mailbox is not; `Nlns.info/0` counts all but those that meet no pool.
 
   A helper is pinned, for these events, when it has fallen asleep in a namespace, not each time it goes
   through one to serve (that is `:entered` of the pool); and of those where it was pinned it tells when it
@@ -39,6 +43,8 @@ defmodule Nlns.Telemetry do
   """
 
   @key __MODULE__
+
+  @eio 5
 
   @typep span :: {module(), integer(), map()}
 
@@ -96,16 +102,19 @@ defmodule Nlns.Telemetry do
   defp outcome({:ok, _resource}), do: %{result: :ok, stage: nil, errno: nil}
   defp outcome({:error, {stage, errno}}), do: %{result: :error, stage: stage, errno: errno}
 
+  # An answer that is none of a timeout. EIO is what the end of the helper that had the request answers.
   @doc false
-  @spec refused(binary() | pos_integer(), Nlns.reason()) :: :ok
-  def refused(place, {stage, errno}) do
+  @spec failed(binary() | pos_integer(), Nlns.reason()) :: :ok
+  def failed(place, {:thread, errno}) when errno != @eio do
     with telemetry when telemetry != nil <- telemetry() do
-      metadata = %{netns: netns(place), stage: stage, errno: errno}
+      metadata = %{netns: netns(place), stage: :thread, errno: errno}
       telemetry.execute([:nlns, :helper, :refused], %{count: 1}, metadata)
     end
 
     :ok
   end
+
+  def failed(_place, _reason), do: :ok
 
   @doc false
   @spec helper(:pinned | :left, map(), map()) :: :ok

@@ -46,7 +46,9 @@ defmodule Nlns.InfoTest do
     Nlns.open_in_netns(path <> "-not", 0)
     for _ <- 1..4, do: Nlns.open_in_netns("a\0b", 0)
 
-    assert %{opened: 3, failed: 3, refused: 4, entered: 1, died: 0} = Nlns.info()
+    for _ <- 1..2, do: Nlns.open({:pid, 2_147_483_647}, :inet, :dgram, :udp)
+
+    assert %{opened: 3, failed: 9, refused: 0, entered: 1, died: 0} = Nlns.info()
     Nlns.release(path)
   end
 

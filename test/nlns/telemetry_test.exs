@@ -1,7 +1,10 @@
+Code.require_file("../vm/support/vm.exs", __DIR__)
+
 defmodule Nlns.TelemetryTest do
   use Nlns.NetnsCase
 
   alias Nlns.{Recorder, Telemetry}
+  alias Nlns.VM.BlockedMount
 
   @no_such "/run/netns/nlnstest-no-such"
 
@@ -59,18 +62,63 @@ defmodule Nlns.TelemetryTest do
     assert_received {[:nlns, :open, :stop], _, %{stage: :thread, errno: 110}, _}
   end
 
-  test "what is answered without a helper is a refusal, and counted as often as info/0 does" do
-    before = Nlns.info().refused
+  test "what fails before a helper is asked is a failed step too, and no refusal" do
+    before = Map.take(Nlns.info(), [:failed, :refused])
     long = "/" <> String.duplicate("x", 5_000)
-    assert Nlns.open_in_netns(long, 0) == {:error, {:open, 36}}
-    assert_received {[:nlns, :open, :start], _, _, _}
-    assert_received {[:nlns, :helper, :refused], %{count: 1}, refused, _}
-    assert refused == %{netns: long, stage: :open, errno: 36}
-    assert_received {[:nlns, :open, :stop], _, %{stage: :open, errno: 36}, _}
+    ended = {:pid, 2_147_483_647}
 
-    assert Nlns.await(Nlns.open_in_netns_async(long, 0)) == {:error, {:open, 36}}
+    for {netns, errno} <- [{long, 36}, {"a\0b", 22}, {ended, 2}] do
+      assert Nlns.open(netns, :inet, :dgram, :udp) == {:error, {:open, errno}}
+      assert_received {[:nlns, :open, :start], _, %{netns: ^netns}, _}
+      assert_received {[:nlns, :open, :stop], _, %{stage: :open, errno: ^errno}, _}
+      request = Nlns.open_async(netns, :inet, :dgram, :udp)
+      assert Nlns.await(request) == {:error, {:open, errno}}
+    end
+
+    assert Map.take(Nlns.info(), [:failed, :refused]) == %{before | failed: before.failed + 6}
+    refute_messages()
+  end
+
+  @tag :absent
+  test "a refusal is told where its answer is seen, once, and counted" do
+    {mount, blocked} = BlockedMount.start()
+    restart(max_helpers: 1)
+    # Not before, or it would be told of helpers too.
+    Recorder.install()
+    on_exit(&Recorder.remove/0)
+    path = netns()
+    stuck = Nlns.open_in_netns_async(blocked, 0)
+    refused = %{netns: path, stage: :thread, errno: 11}
+
+    assert Nlns.open_in_netns(path, 0) == {:error, {:thread, 11}}
+    assert_received {[:nlns, :open, :start], _, _, _}
     assert_received {[:nlns, :helper, :refused], %{count: 1}, ^refused, _}
-    assert Nlns.info().refused == before + 2
+    assert_received {[:nlns, :open, :stop], _, %{stage: :thread, errno: 11}, _}
+
+    assert Nlns.await(Nlns.open_in_netns_async(path, 0)) == {:error, {:thread, 11}}
+    assert_received {[:nlns, :helper, :refused], %{count: 1}, ^refused, _}
+
+    %Nlns.Request{ref: ref} = Nlns.open_in_netns_async(path, 0)
+    assert_receive {:nlns, ^ref, {:error, {:thread, 11}}}, 5_000
+    assert %{refused: 3, failed: 0} = Nlns.info()
+
+    BlockedMount.stop(mount)
+    assert {:error, {:open, _}} = Nlns.await(stuck)
+    refute_messages()
+  end
+
+  @tag :absent
+  test "without a pool every open is refused, and told so once" do
+    Application.stop(:nlns)
+    on_exit(fn -> Application.start(:nlns) end)
+    # The application starts without it, as it did before.
+    Recorder.install()
+    on_exit(&Recorder.remove/0)
+    request = Nlns.open_in_netns_async(@no_such, 0)
+    refused = %{netns: @no_such, stage: :thread, errno: 108}
+    assert_received {[:nlns, :helper, :refused], %{count: 1}, ^refused, _}
+    assert Nlns.await(request) == {:error, {:thread, 108}}
+    refute_messages()
   end
 
   test "an asynchronous open has no start and no stop" do

@@ -18,7 +18,8 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts an error by what it is.
+    /// Counts an error by what it is: a refusal is an answer of the stage `Thread`, whoever gives it, but for
+    /// a helper's own end.
     /// NB: before it is answered, so that whoever has the answer finds it counted.
     pub(crate) fn count(&self, error: Error) {
         let counter = match error {

@@ -45,9 +45,9 @@ pub struct Info {
     pub waiting: usize,
     /// Sockets opened.
     pub opened: u64,
-    /// Requests answered with an error of the kernel.
+    /// Requests answered with the errno of a step, or that their helper has died.
     pub failed: u64,
-    /// Requests refused at once.
+    /// Requests that no helper was to serve: a full queue, no helper to be had, a stop.
     pub refused: u64,
     /// Requests whose caller gave up before they were served.
     pub cancelled: u64,

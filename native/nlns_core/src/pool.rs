@@ -109,7 +109,7 @@ impl Pool {
                 Ok(())
             }
             Err(error) => {
-                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                self.counters.count(error);
                 Err(error)
             }
         }

@@ -22,7 +22,7 @@ defmodule NetnsAgent.Metrics do
   @pool [
     {:opened, "sockets_opened", "Sockets that helpers opened"},
     {:failed, "opens_failed", "Requests answered with a step's errno"},
-    {:refused, "opens_refused", "Requests refused at once"},
+    {:refused, "opens_refused", "Requests that no helper was to serve"},
     {:cancelled, "opens_cancelled", "Requests given up before they were served"},
     {:entered, "namespaces_entered", "Times a helper entered a namespace"},
     {:started, "helpers_started", "Helper threads started"},
