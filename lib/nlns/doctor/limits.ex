@@ -58,7 +58,7 @@ defmodule Nlns.Doctor.Limits do
 
   defp inotify(%{inotify: {instances, watches}, watcher?: watcher?}) do
     hint =
-      "none is left for nlns: a helper in a namespace whose name is deleted stays until `linger` is over. " <>
+      "none is left for nlns: a helper in a namespace whose name is deleted stays for up to a second. " <>
         "sysctl fs.inotify.max_user_instances, fs.inotify.max_user_watches"
 
     status = if watcher? != false and instances > 0 and watches > 0, do: :ok, else: :optional

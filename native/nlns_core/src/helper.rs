@@ -65,6 +65,11 @@ impl Place {
         }
     }
 
+    /// Whether its end will be told.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.is_whole)
+    }
+
     /// Whether somebody waits for it to be left.
     pub(crate) fn is_asked_for(&self) -> bool {
         !self.departures.is_empty()

@@ -1,17 +1,21 @@
 //! Tells sleeping helpers when the name of their namespace goes, or the process behind it.
 //!
 //! A helper that sleeps in a namespace keeps it alive, so before it falls asleep it has its path
-//! watched: for what is below `/proc/PID` a pidfd, which polls readable when the process ends
-//! (pidfd_open(2), Linux 5.3); for any other path, and each that it links to, an inotify(7) watch on its
-//! directory, because the namespace file itself reports nothing when it is unmounted and unlinked. An
-//! event proves nothing: the helper is asked to look, and what it finds decides. What neither can see (an
-//! unmount without an unlink, a process that changes its namespace, directories further up that are moved
-//! or links, a directory that allows no watch) is left when `linger` is over.
+//! watched: for what is below `/proc/PID`, or in a directory of a process in any procfs, a pidfd, which polls
+//! readable when the process ends (pidfd_open(2), Linux 5.3); for any other path, and each that it links to,
+//! an inotify(7) watch on its directory, because the namespace file itself reports nothing when it is
+//! unmounted and unlinked. An event proves nothing: the helper is asked to look, and what it finds decides.
+//!
+//! Where neither is to be had (no more watches, a kernel without pidfds, the procfs of another pid namespace)
+//! the helper looks again every second. What neither can see (an unmount without an unlink, a process that
+//! changes its namespace, a main thread that ends before its process, directories further up that are moved, links,
+//! or those of a process in another procfs than `/proc`) is left when `linger` is over.
 //!
 //! Looking up the directory is the helper's part, so a mount that does not answer never blocks the
 //! watcher; all the watcher thread does is wait in epoll(7) and wake helpers.
 
 mod links;
+mod procfs;
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -23,12 +27,13 @@ use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, epoll, eventfd};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::{Errno, Result};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::helper::Helper;
 use crate::process::process_of;
 
-use links::{MOST_LINKS, split, target_of};
+use links::{MOST_LINKS, Split, split, target_of};
+use procfs::{is_procfs, process_behind};
 
 const STOP: u64 = 0;
 const INOTIFY: u64 = 1;
@@ -61,6 +66,8 @@ pub(crate) struct Watch {
     watcher: Arc<Watcher>,
     helper: Weak<Helper>,
     targets: Vec<Target>,
+    /// Every end that can be seen is reported by it; else the helper must look by itself.
+    pub(crate) is_whole: bool,
 }
 
 enum Target {
@@ -95,27 +102,36 @@ impl Watcher {
             watcher: self.clone(),
             helper: Arc::downgrade(helper),
             targets: Vec::new(),
+            is_whole: true,
         };
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
             let process = process_of(&path);
             if let Some((pid, _)) = process {
-                watch.targets.push(self.watch_process(pid, helper)?);
+                let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+                watch.targets.push(self.watch_process(pidfd, helper)?);
             }
-            if !matches!(process, Some((_, "ns/net"))) {
-                watch.targets.push(self.watch_name(&path, helper)?);
-                if let Some(target) = target_of(&path) {
-                    path = target;
-                    continue;
+            if matches!(process, Some((_, "ns/net"))) {
+                break;
+            }
+            let place = split(&path).ok_or(Errno::INVAL)?;
+            if is_procfs(&place.0) {
+                match process_behind(&place.0) {
+                    Some(pidfd) => watch.targets.push(self.watch_process(pidfd, helper)?),
+                    None => watch.is_whole = false,
                 }
+                break;
             }
-            break;
+            watch.targets.push(self.watch_name(place, helper)?);
+            match target_of(&path) {
+                Some(target) => path = target,
+                None => break,
+            }
         }
         Ok(watch)
     }
 
-    fn watch_process(&self, pid: Pid, helper: &Arc<Helper>) -> Result<Target> {
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    fn watch_process(&self, pidfd: OwnedFd, helper: &Arc<Helper>) -> Result<Target> {
         let mut watched = self.watched.lock();
         let tag = watched.next_process;
         self.poll(
@@ -129,8 +145,7 @@ impl Watcher {
         Ok(Target::Process(tag))
     }
 
-    fn watch_name(&self, path: &CStr, helper: &Arc<Helper>) -> Result<Target> {
-        let (directory, name) = split(path).ok_or(Errno::INVAL)?;
+    fn watch_name(&self, (directory, name): Split, helper: &Arc<Helper>) -> Result<Target> {
         self.watched.lock().arriving += 1;
         let watching = inotify::add_watch(
             &self.inotify,

@@ -79,6 +79,31 @@ fn a_mount_that_dies_under_an_idle_helper_holds_up_nobody() {
 }
 
 #[test]
+fn what_cannot_be_watched_is_left_soon_after_its_end_however_long_it_may_linger() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (path, process) = (names.make("a"), Process::start());
+    let faults = Faults::default();
+    faults.fail(libc::SYS_inotify_add_watch, libc::ENOSPC);
+    faults.fail(libc::SYS_pidfd_open, libc::ENOSYS);
+    let pool = start(&faults, FOREVER);
+    for (path, end) in [
+        (
+            path.clone(),
+            Box::new(|| remove(&path)) as Box<dyn FnOnce()>,
+        ),
+        (process.path(), Box::new(|| drop(process))),
+    ] {
+        pool.open(&path, 0).unwrap();
+        // It looks more than once, and stays for as long as all is well.
+        std::thread::sleep(std::time::Duration::from_millis(2_500));
+        assert_eq!(pool.pinned(), 1);
+        end();
+        eventually("left", || pool.pinned() == 0);
+    }
+}
+
+#[test]
 fn a_path_that_does_not_answer_holds_no_other_namespace() {
     let _alone = ALONE.lock();
     let names = Directory::new();

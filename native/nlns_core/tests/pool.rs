@@ -11,7 +11,7 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use nlns_core::{Config, Error, Reply, Socket, Spec, Stage, State};
 
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, threads};
+use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, skipped, threads};
 
 /// Tests count the process's threads and descriptors, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -60,6 +60,38 @@ fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
     settle(&pool, &process.path());
     drop(process);
     eventually("left the dead", || pool.pinned() == 0);
+}
+
+#[test]
+fn a_dead_process_is_left_by_whatever_path_to_a_procfs_it_was_reached() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let mounted = names.mount_procfs("proc");
+    let link = names.0.join("link");
+    let pool = Running::start(FOREVER);
+    for procfs in ["//proc", "/proc/.", "/proc/self/root/proc", &mounted] {
+        let process = Process::start();
+        let path = PathBuf::from(format!("{procfs}/{}/ns/net", process.id()));
+        settle(&pool, &path);
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        pool.open(&link, 0).unwrap();
+        drop(process);
+        eventually(procfs, || pool.pinned() == 0);
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
+fn a_dead_process_of_another_pid_namespace_is_left_too() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let Some(process) = Process::start_first(&names, "proc") else {
+        return skipped("no procfs of another pid namespace can be mounted here");
+    };
+    let pool = Running::start(FOREVER);
+    settle(&pool, &names.0.join("proc/1/ns/net"));
+    drop(process);
+    eventually("left", || pool.pinned() == 0);
 }
 
 #[test]

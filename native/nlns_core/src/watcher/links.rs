@@ -17,8 +17,11 @@ pub(super) fn target_of(path: &CStr) -> Option<CString> {
     CString::new([directory.to_bytes(), b"/", target.to_bytes()].concat()).ok()
 }
 
-/// Directory and name; `None` for a path that ends with a slash.
-pub(super) fn split(path: &CStr) -> Option<(CString, Box<CStr>)> {
+/// Directory and name.
+pub(super) type Split = (CString, Box<CStr>);
+
+/// `None` for a path that ends with a slash.
+pub(super) fn split(path: &CStr) -> Option<Split> {
     let bytes = path.to_bytes();
     let (directory, name) = match bytes.iter().rposition(|&byte| byte == b'/') {
         None => (&b"."[..], bytes),

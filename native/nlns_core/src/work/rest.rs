@@ -24,6 +24,10 @@ const LONGEST_NAP: Duration = NAP.saturating_add(TICK).saturating_add(TICK);
 /// threads anew for work that comes every second, longer keeps memory for nothing.
 const SPARE_TIME: Duration = Duration::from_secs(1);
 
+/// How long a helper sleeps without a look in a namespace whose end nobody will tell it of. Shorter wakes it
+/// for nothing, longer holds what has ended for longer.
+const UNWATCHED: Duration = Duration::from_secs(1);
+
 pub(super) enum Rest {
     Over,
     Retired,
@@ -46,13 +50,19 @@ impl Worker<'_> {
                 self.pool.tell_settled(self.me);
             }
             let (bed, limit) = match pinned {
-                true => (Bed::Pinned, linger),
+                true => (Bed::Pinned, self.stay()),
                 // One always waits, for the next first touch of a namespace.
                 false if is_last => (Bed::Parked, None),
                 false => (Bed::Parked, Some(SPARE_TIME)),
             };
             if self.sleep(bed, limit) {
                 return Ok(Rest::Over);
+            }
+            if pinned && limit != linger {
+                if !self.looking(|worker| worker.is_astray()) {
+                    continue;
+                }
+                self.leave(Why::Gone)?;
             }
             self.follow.go_anywhere();
             if pinned {
@@ -64,6 +74,16 @@ impl Worker<'_> {
                 is_last = true;
             }
         }
+    }
+
+    /// How long to sleep where it is without a look, counted from when it last served.
+    fn stay(&self) -> Option<Duration> {
+        let linger = self.pool.config.linger;
+        if self.me.with_place(|place| place.is_watched()) == Some(true) {
+            return linger;
+        }
+        let next_look = self.pool.now().saturating_sub(self.last_served) + UNWATCHED;
+        Some(linger.map_or(next_look, |linger| linger.min(next_look)))
     }
 
     /// Why it must leave the place that `path` led it to, instead of sleeping there.

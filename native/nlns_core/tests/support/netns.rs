@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use nlns_core::{Error, Stage};
+
+use super::eventually;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
@@ -46,9 +48,17 @@ impl Directory {
         mount_new(&path);
         path
     }
-}
 
-impl Directory {
+    /// Another mount of the procfs of this pid namespace, which only who made that may mount anew.
+    pub fn mount_procfs(&self, name: &str) -> String {
+        let path = self.0.join(name);
+        fs::create_dir(&path).unwrap();
+        mount("proc", &path, "proc", MountFlags::empty(), None)
+            .or_else(|_| mount_bind_recursive("/proc", &path))
+            .unwrap();
+        path.into_os_string().into_string().unwrap()
+    }
+
     /// Nobody can look into it until what this returns is dropped.
     pub fn close(&self) -> Closed<'_> {
         fs::set_permissions(&self.0, Permissions::from_mode(0o0)).unwrap();
@@ -97,6 +107,29 @@ impl Process {
             unshare_net();
             Command::new("sleep").arg("1000").spawn().unwrap()
         }))
+    }
+
+    /// The same, the first of a pid namespace whose procfs is mounted in `names`; if that can be had here.
+    pub fn start_first(names: &Directory, name: &str) -> Option<Self> {
+        let path = names.0.join(name);
+        fs::create_dir(&path).unwrap();
+        let script = "mount -t proc proc \"$0\" && exec sleep 1000";
+        let mut unshare = Command::new("unshare");
+        unshare.args([
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "sh",
+            "-c",
+            script,
+        ]);
+        let mut process = Self(unshare.arg(&path).spawn().unwrap());
+        let netns = path.join("1/ns/net");
+        eventually("mounted, or not", || {
+            netns.exists() || process.0.try_wait().unwrap().is_some()
+        });
+        netns.exists().then_some(process)
     }
 
     pub fn id(&self) -> u32 {
