@@ -28,7 +28,8 @@ defmodule Nlns do
   name (`/run/netns/NAME`).
 
   `{:pid, pid}` means the process that has this number when the call is made: if it ends before the
-  socket is open, the answer is `{:open, 2}`, even if another process has got the number by then.
+  socket is open, the answer is `{:open, 2}`, even if another process has got the number by then. (Before
+  Linux 5.3, which has no pidfds, that is not proven: whoever has the number when it is served is meant.)
   """
   @type netns :: binary() | {:pid, pos_integer()} | {:name, binary()}
 

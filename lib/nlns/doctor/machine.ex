@@ -9,8 +9,8 @@ defmodule Nlns.Doctor.Machine do
 
   @kernel_features [
     {{5, 3}, "following processes",
-     "needs pidfd_open(2), Linux 5.3: {:pid, pid} answers {:open, 38}, and a helper in the namespace " <>
-       "of a process that ends stays there for up to a second"},
+     "needs pidfd_open(2), Linux 5.3: {:pid, pid} means whoever has the number when it is served, and " <>
+       "a helper in the namespace of a process that ends stays there for up to a second"},
     {{5, 14}, "proof per socket",
      "needs SO_NETNS_COOKIE, Linux 5.14: the namespace is proven once per entry, not for every socket"},
     {{6, 12}, "short time slices",

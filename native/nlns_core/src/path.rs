@@ -24,7 +24,7 @@ pub trait Reply: Send {
 /// One socket to be opened.
 pub(crate) struct Request {
     pub(crate) spec: Spec,
-    /// The process that must still be behind the path when it is served.
+    /// The process that must still be behind the path when it is served, if there is one to be proven.
     pub(crate) process: Option<Process>,
     pub(crate) reply: Box<dyn Reply>,
     /// The processor that the caller was on.

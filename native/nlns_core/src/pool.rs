@@ -90,11 +90,11 @@ impl Pool {
     }
 
     /// The same for the namespace of the process that has the number `pid` now; one that gets the
-    /// number later is not taken for it.
+    /// number later is not taken for it (Linux 5.3).
     pub fn open_process(&self, pid: i32, spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
         let request = Process::find(pid).map(|process| Request {
             spec,
-            process: Some(process),
+            process,
             reply,
             cpu: sched_getcpu(),
         });

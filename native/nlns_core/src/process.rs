@@ -14,14 +14,16 @@ pub(crate) struct Process(OwnedFd);
 
 impl Process {
     /// The process that has this number now. None there, or a thread that leads no process, is what
-    /// a missing `/proc/PID` is to an open.
-    pub(crate) fn find(pid: i32) -> Result<Self, Error> {
+    /// a missing `/proc/PID` is to an open. `Ok(None)` where the kernel has no pidfds, or a filter gives
+    /// none (EPERM, which is no errno of its own): its number must do.
+    pub(crate) fn find(pid: i32) -> Result<Option<Self>, Error> {
         let pid = (pid > 0).then(|| Pid::from_raw(pid)).flatten();
         match pid
             .ok_or(Errno::SRCH)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
         {
-            Ok(pidfd) => Ok(Self(pidfd)),
+            Ok(pidfd) => Ok(Some(Self(pidfd))),
+            Err(Errno::NOSYS | Errno::PERM) => Ok(None),
             Err(Errno::SRCH | Errno::INVAL) => Err(ENDED),
             Err(errno) => Err(Error::new(Stage::Open, errno)),
         }
@@ -58,7 +60,7 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_is_not_its_successor() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let process = Process::find(child.id() as i32).unwrap();
+        let process = Process::find(child.id() as i32).unwrap().unwrap();
         assert!(process.is_alive().is_ok());
         child.kill().unwrap();
         child.wait().unwrap();

@@ -79,6 +79,24 @@ fn on_older_kernels_the_answers_are_the_same() {
     });
 }
 
+#[test]
+fn a_process_is_served_where_the_kernel_or_a_filter_gives_no_pidfd() {
+    let _alone = ALONE.lock();
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        let process = Process::start();
+        let (pid, path) = (process.id(), process.path());
+        let faults = Faults::default();
+        faults.fail(libc::SYS_pidfd_open, errno);
+        let pool = start(&faults, FOREVER);
+        let open = || faults.among_them(|| pool.open_process(pid, 0).map(cookie));
+        assert_eq!(open(), oracle(&path, 0));
+        drop(process);
+        assert_eq!(open(), oracle(&path, 0));
+        faults.fail(libc::SYS_pidfd_open, libc::EMFILE);
+        assert_eq!(open().unwrap_err().errno, libc::EMFILE);
+    }
+}
+
 /// Each is answered by a helper of its own: those that were there before, then new ones.
 fn assert_each_open_ends_a_helper(pool: &Running, path: &Path) {
     let (opens, before) = (10, pool.0.info());

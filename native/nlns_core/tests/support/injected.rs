@@ -92,19 +92,26 @@ impl Faults {
     }
 
     fn start(&self, config: Config) -> std::io::Result<Arc<Pool>> {
+        self.among_them(|| Pool::start(config))
+    }
+
+    /// Runs `f` in a thread that is asked for too.
+    pub fn among_them<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         let faults = self.clone();
         // The thread that answers must not be asked itself, so it is there before the filter.
         let (give, given) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let listener = given.recv().expect("the starter gives it");
+            let listener = given.recv().expect("the other gives it");
             faults.answer(&Arc::new(listener));
         });
         // A filter is for life, and for all that a thread starts: not for one of the test's own.
-        let starter = std::thread::spawn(move || {
-            give.send(filter()).expect("it is waited for");
-            Pool::start(config)
-        });
-        starter.join().expect("the starter does not panic")
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                give.send(filter()).expect("it is waited for");
+                f()
+            });
+            asked.join().expect("the thread does not panic")
+        })
     }
 
     /// What is to become of this call; `None`: what the kernel makes of it by itself.
