@@ -17,6 +17,8 @@ defmodule Nlns.Error do
     1 => "EPERM",
     2 => "ENOENT",
     5 => "EIO",
+    6 => "ENXIO",
+    9 => "EBADF",
     11 => "EAGAIN",
     12 => "ENOMEM",
     13 => "EACCES",
@@ -25,7 +27,9 @@ defmodule Nlns.Error do
     23 => "ENFILE",
     24 => "EMFILE",
     36 => "ENAMETOOLONG",
+    38 => "ENOSYS",
     40 => "ELOOP",
+    88 => "ENOTSOCK",
     93 => "EPROTONOSUPPORT",
     94 => "ESOCKTNOSUPPORT",
     97 => "EAFNOSUPPORT",
@@ -76,7 +80,7 @@ defmodule Nlns.Error do
 
   @spec format(Nlns.reason()) :: String.t()
   def format({stage, errno} = reason) when is_map_key(@steps, stage) and is_integer(errno) do
-    text = "#{@steps[stage]}: #{Native.strerror(errno)} (#{@names[errno] || errno})"
+    text = "#{@steps[stage]}: #{words(errno)} (#{@names[errno] || errno})"
 
     case @hints do
       %{^reason => hint} -> text <> ": " <> hint
@@ -87,4 +91,8 @@ defmodule Nlns.Error do
   def format(reason) do
     raise ArgumentError, "expected {stage, errno}, got: #{inspect(reason)}"
   end
+
+  # C's int; nothing beyond it is an errno.
+  defp words(errno) when errno in -2_147_483_648..2_147_483_647, do: Native.strerror(errno)
+  defp words(errno), do: "Unknown error #{errno}"
 end

@@ -5,6 +5,8 @@ defmodule Nlns.FormatErrorTest do
   @sentences [
     {{:open, 2},
      "opening the namespace file: No such file or directory (ENOENT): nothing has this path, or the process behind it has ended"},
+    {{:open, 6},
+     "opening the namespace file: No such device or address (ENXIO): the path is a device or socket, not a namespace file"},
     {{:open, 13},
      "opening the namespace file: Permission denied (EACCES): a directory of the path, or the other user's process behind it, is not for this user; /proc/PID/ns/net of another user's process needs CAP_SYS_PTRACE"},
     {{:open, 20},
@@ -44,6 +46,13 @@ defmodule Nlns.FormatErrorTest do
     assert Nlns.format_error({:socket, 4}) == "making the socket: Interrupted system call (4)"
     assert Nlns.format_error({:open, 99_999}) =~ "99999"
     assert Nlns.format_error({:open, -1}) =~ "-1"
+    for n <- [5_000_000_000, -5_000_000_000], do: assert(Nlns.format_error({:open, n}) =~ "#{n}")
+  end
+
+  test "what is answered by name has one" do
+    for {errno, name} <- [{9, "EBADF"}, {38, "ENOSYS"}, {88, "ENOTSOCK"}] do
+      assert Nlns.format_error({:socket, errno}) =~ "(#{name})"
+    end
   end
 
   test "what the library answers it can also say" do
