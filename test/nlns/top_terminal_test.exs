@@ -68,7 +68,8 @@ defmodule Nlns.TopTerminalTest do
     for {args, text} <- [
           {["--colour"], "does not know --colour"},
           {["x"], "does not know x"},
-          {["--interval", "0"], "--interval must be 1 or more"},
+          {["--interval", "0"], "--interval must be 1 to 4294967295 (ms)"},
+          {["--interval", "4294967296"], "--interval must be 1 to 4294967295 (ms)"},
           {["--interval", "soon"], "--interval must be a number (ms), not soon"}
         ] do
       assert_raise Mix.Error, ~r/#{Regex.escape(text)}/, fn ->

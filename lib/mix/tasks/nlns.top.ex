@@ -21,6 +21,9 @@ defmodule Mix.Tasks.Nlns.Top do
   alias Nlns.Top
   alias Nlns.Top.{Remote, Terminal}
 
+  # What `receive` waits at most.
+  @longest 4_294_967_295
+
   @switches [node: :string, cookie: :string, interval: :integer, once: :boolean]
 
   @impl true
@@ -40,8 +43,8 @@ defmodule Mix.Tasks.Nlns.Top do
   defp options!(args) do
     case OptionParser.parse(args, strict: @switches) do
       {options, [], []} ->
-        if Keyword.get(options, :interval, 1) < 1,
-          do: Mix.raise("--interval must be 1 or more (ms)")
+        unless Keyword.get(options, :interval, 1) in 1..@longest,
+          do: Mix.raise("--interval must be 1 to #{@longest} (ms)")
 
         options
 
