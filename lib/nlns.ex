@@ -40,7 +40,8 @@ defmodule Nlns do
   @type type :: atom() | non_neg_integer()
 
   @typedoc """
-  `:default`, `:tcp`, `:udp`, `:icmp`, ... or a number: the form that socket(2) takes for the domain.
+  `:default`, `:tcp`, `:udp`, `:icmp`, `:ICMP`, ... (protocols(5)) or a number: the form that socket(2) takes
+  for the domain.
   (For `:packet` that is network byte order, packet(7): `0x0300` is every protocol.)
   """
   @type protocol :: atom() | non_neg_integer()

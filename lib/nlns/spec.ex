@@ -3,38 +3,14 @@ defmodule Nlns.Spec do
   # What the arguments of an open mean to socket(2). Numbers are those of the kernel's ABI, which are
   # the same on every architecture that OTP runs on (linux/socket.h, linux/net.h, linux/in.h).
 
+  alias Nlns.Spec.Protocols
+
   # Numbers that C passes as int.
   @max_int 2_147_483_647
 
   @domains %{unspec: 0, local: 1, unix: 1, inet: 2, inet6: 10, netlink: 16, packet: 17}
 
   @types %{stream: 1, dgram: 2, raw: 3, rdm: 4, seqpacket: 5}
-
-  # The names of IANA's registry that OTP knows on Linux, and `:default`.
-  @protocols %{
-    default: 0,
-    ip: 0,
-    icmp: 1,
-    igmp: 2,
-    ipip: 4,
-    tcp: 6,
-    egp: 8,
-    udp: 17,
-    dccp: 33,
-    ipv6: 41,
-    rsvp: 46,
-    gre: 47,
-    esp: 50,
-    ah: 51,
-    "ipv6-icmp": 58,
-    ospf: 89,
-    pim: 103,
-    vrrp: 112,
-    l2tp: 115,
-    sctp: 132,
-    udplite: 136,
-    mptcp: 262
-  }
 
   @type netns :: binary() | {:pid, pos_integer()} | {:name, binary()}
 
@@ -74,13 +50,13 @@ defmodule Nlns.Spec do
 
   @doc "The protocol in the form that socket(2) takes: for `:packet`, in network byte order."
   @spec protocol!(atom() | non_neg_integer()) :: non_neg_integer()
-  def protocol!(protocol), do: number!("protocol", @protocols, protocol, @max_int)
+  def protocol!(protocol), do: number!("protocol", Protocols.numbers(), protocol, @max_int)
 
   defp number!(_what, names, name, _max) when is_map_key(names, name), do: Map.fetch!(names, name)
   defp number!(_what, _names, n, max) when is_integer(n) and n >= 0 and n <= max, do: n
 
   defp number!(what, names, other, max) do
-    names = names |> Map.keys() |> Enum.map_join(", ", &inspect/1)
+    names = names |> Map.keys() |> Enum.sort() |> Enum.map_join(", ", &inspect/1)
 
     raise ArgumentError,
           "expected a #{what} of #{names} or from 0 to #{max}, got: #{inspect(other)}"
