@@ -203,16 +203,19 @@ defmodule Nlns do
   end
 
   @doc """
-  Makes every helper leave the namespace that `path` led it to, after serving the requests that wait
+  Makes every helper leave the namespace that this path led it to, after serving the requests that wait
   for it. `:ok` once none is there, also if none was.
+
+  `{:name, name}` is the path `/run/netns/NAME` here and `{:pid, pid}` is `/proc/PID/ns/net`, whatever process
+  that is. Who came by another path to the same namespace stays.
 
   Use it before deleting a namespace when `linger` must not delay its end. A helper that does not get
   to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`. As
   many releases of a path may wait as requests (`max_queue`); one more answers `{:error, {:thread, 11}}`.
   """
-  @spec release(binary(), timeout()) :: :ok | {:error, reason()}
-  def release(path, timeout \\ 5_000) do
-    Arguments.path!(path)
+  @spec release(netns(), timeout()) :: :ok | {:error, reason()}
+  def release(netns, timeout \\ 5_000) do
+    path = Spec.path!(netns)
     Arguments.timeout!(timeout)
     ref = make_ref()
 

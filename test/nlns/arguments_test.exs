@@ -14,9 +14,8 @@ defmodule Nlns.ArgumentsTest do
       assert_raise ArgumentError, message, fn -> apply(Nlns, function, [bad(path), 0]) end
     end
 
-    assert_raise ArgumentError, "expected a path as a binary, got: :path", fn ->
-      Nlns.release(bad(:path))
-    end
+    message = "expected a path, {:pid, pid} or {:name, name} for the namespace, got: :path"
+    assert_raise ArgumentError, message, fn -> Nlns.release(bad(:path)) end
   end
 
   test "a protocol that is no C int raises, and the message says so" do

@@ -18,6 +18,18 @@ defmodule Nlns.ReleaseTest do
     assert Enum.filter(Nlns.info().helpers, &(&1.path == path)) == []
   end
 
+  test "it takes what an open takes: a name, and a process", %{path: path} do
+    process = Netns.process()
+
+    for netns <- [{:name, Path.basename(path)}, {:pid, process.pid}] do
+      {:ok, fd} = Nlns.open(netns, :netlink, :raw, 0)
+      Nlns.close_fd(fd)
+      assert [_] = Proc.threads_outside()
+      assert Nlns.release(netns) == :ok
+      assert Proc.threads_outside() == []
+    end
+  end
+
   test "a released namespace ends with its name: the host's end of its veth pair goes",
        %{path: path} do
     host = Netns.add_veth_to_host(path)
