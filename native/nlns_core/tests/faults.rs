@@ -127,6 +127,32 @@ fn a_path_that_does_not_answer_holds_no_other_namespace() {
 }
 
 #[test]
+fn a_path_that_once_blocked_waits_for_its_helper_and_another_spelling_does_not() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    let let_go = faults.hold(libc::SYS_openat);
+    let first = pool.ask(&path, 0).unwrap();
+    eventually("it is stuck", || {
+        let helpers = pool.0.info().helpers;
+        helpers.iter().any(|h| h.state == State::Stuck)
+    });
+    // From now on all is well with the path, but not with who is in it.
+    faults.heal();
+    let second = pool.ask(&path, 0).unwrap();
+    let other = names.0.join(".//a");
+    assert_eq!(pool.open(&other, 0).map(cookie), oracle(&path, 0));
+    assert!(first.try_recv().is_err() && second.try_recv().is_err());
+    drop(let_go);
+    for answer in [first, second] {
+        let answer = answer.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer.map(cookie), oracle(&path, 0));
+    }
+}
+
+#[test]
 fn a_socket_that_may_wait_to_be_closed_keeps_nobody_waiting() {
     let _alone = ALONE.lock();
     let names = Directory::new();
