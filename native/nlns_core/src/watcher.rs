@@ -16,6 +16,8 @@
 
 mod links;
 mod procfs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -237,7 +239,8 @@ impl Watcher {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         while let Ok(event) = reader.next() {
-            let concerned = self.watched.lock().named(&event);
+            let (directory, what, name) = (event.wd(), event.events(), event.file_name());
+            let concerned = self.watched.lock().concerned(directory, what, name);
             concerned.iter().for_each(&look);
         }
     }
@@ -252,22 +255,27 @@ impl Watched {
 
     /// Whom an event concerns: the helpers behind the name; without one, all in the directory; and
     /// when events were lost, all.
-    fn named(&mut self, event: &inotify::Event<'_>) -> Vec<Arc<Helper>> {
+    fn concerned(
+        &mut self,
+        directory: i32,
+        what: ReadFlags,
+        name: Option<&CStr>,
+    ) -> Vec<Arc<Helper>> {
         let living = |helpers: &Vec<Weak<Helper>>| -> Vec<_> {
             helpers.iter().filter_map(Weak::upgrade).collect()
         };
         let in_directory = |names: &Names| names.values().flat_map(living).collect::<Vec<_>>();
-        if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+        if what.contains(ReadFlags::QUEUE_OVERFLOW) {
             return self.directories.values().flat_map(in_directory).collect();
         }
-        if event.events().contains(ReadFlags::IGNORED) {
-            let names = self.directories.remove(&event.wd());
+        if what.contains(ReadFlags::IGNORED) {
+            let names = self.directories.remove(&directory);
             return names.iter().flat_map(in_directory).collect();
         }
-        let Some(names) = self.directories.get(&event.wd()) else {
+        let Some(names) = self.directories.get(&directory) else {
             return Vec::new();
         };
-        match event.file_name() {
+        match name {
             Some(name) => names.get(name).map(living).unwrap_or_default(),
             None => in_directory(names),
         }

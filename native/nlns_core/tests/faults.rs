@@ -17,7 +17,7 @@ use nlns_core::{Config, Error, Stage, State};
 
 use injected::{FOREVER, Faults, start};
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{PATIENCE, Running, descriptors, eventually, outside, threads};
+use support::{PATIENCE, Running, descriptors, eventually, outside, threads, threads_are_in};
 
 /// Tests count the process's descriptors, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -227,6 +227,29 @@ fn released_is_not_said_while_a_stuck_helper_is_inside() {
     drop(let_go);
     released.recv_timeout(PATIENCE).unwrap();
     assert_eq!(outside(), 0);
+}
+
+#[test]
+fn released_is_not_said_before_the_thread_has_moved() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    pool.open(&path, 0).unwrap();
+    eventually("asleep there", || pool.pinned() == 1);
+    let let_go = faults.hold(libc::SYS_setns);
+    let (done, released) = bounded(1);
+    let done = Box::new(move || done.send(()).unwrap());
+    assert!(pool.0.release(path.as_os_str().as_encoded_bytes(), done));
+    eventually("it is on its way", || faults.held() == 1);
+    assert!(threads_are_in(&path));
+    assert!(released.try_recv().is_err());
+    assert_eq!(pool.pinned(), 1);
+    faults.heal();
+    drop(let_go);
+    released.recv_timeout(PATIENCE).unwrap();
+    assert!(!threads_are_in(&path));
 }
 
 #[test]

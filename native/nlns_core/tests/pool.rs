@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use nlns_core::{Config, Error, Reply, Socket, Spec, Stage, State};
 
 use support::netns::{Directory, Process, cookie, oracle, remove};
@@ -287,6 +287,19 @@ impl Running {
         let reply = Box::new(Rude(Box::new(f)));
         self.0.open(path, Spec::netlink(0), reply).unwrap();
     }
+
+    /// Asks, once, from wherever that is called.
+    fn asking(
+        &self,
+        path: &Path,
+    ) -> impl FnOnce() -> Receiver<Result<Socket, Error>> + Send + use<> {
+        let (pool, path) = (self.0.clone(), path.as_os_str().as_encoded_bytes().to_vec());
+        let (reply, answer) = Answer::new();
+        move || {
+            pool.open(&path, Spec::netlink(0), reply).unwrap();
+            answer
+        }
+    }
 }
 
 #[test]
@@ -307,6 +320,74 @@ fn a_helper_that_panics_takes_nothing_with_it() {
     pool.release(&path);
     pool.release(&other);
     eventually("closed", || descriptors() <= before);
+}
+
+#[test]
+fn what_came_behind_a_request_that_kills_its_helper_is_served() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    for died in 1..=5 {
+        // Settled, so that the keeper does not look by itself. For what comes behind nobody is called.
+        settle(&pool, &path);
+        let (ask_again, answer) = (pool.asking(&path), bounded(1));
+        pool.ask_rudely(&path, move || {
+            answer.0.send(ask_again()).unwrap();
+            panic!("a panic that belongs to this test");
+        });
+        let behind = answer.1.recv_timeout(PATIENCE).unwrap();
+        assert!(behind.recv_timeout(PATIENCE).unwrap().is_ok());
+        eventually("counted", || pool.0.info().died == died);
+    }
+}
+
+#[test]
+fn a_request_made_after_the_look_waits_for_the_next_one() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (path, other) = (names.make("a"), names.make("b"));
+    let (link, new) = (names.0.join("link"), names.0.join("new"));
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let pool = Running::start(FOREVER);
+    let (there, arrived) = bounded(1);
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&link, move || {
+        there.send(()).unwrap();
+        held.recv().unwrap_or_default();
+    });
+    arrived.recv_timeout(PATIENCE).unwrap();
+    std::os::unix::fs::symlink(&other, &new).unwrap();
+    std::fs::rename(&new, &link).unwrap();
+    let answer = pool.ask(&link, 0).unwrap();
+    drop(let_go);
+    let answer = answer.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(answer.map(cookie), oracle(&other, 0));
+}
+
+#[test]
+fn who_asks_again_on_being_refused_is_not_refused_in_the_same_breath() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (sick, well) = (names.make("a"), names.make("b"));
+    let max_helpers = 1;
+    let pool = Running::start(Config {
+        max_helpers,
+        ..CONFIG
+    });
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    let (ask_again, answer, info) = (pool.asking(&well), bounded(1), pool.0.clone());
+    pool.ask_rudely(&well, move || {
+        answer.0.send(ask_again()).unwrap();
+        drop(let_go);
+        eventually("it is back", || {
+            info.info().helpers.iter().all(|h| h.state != State::Stuck)
+        });
+    });
+    let again = answer.1.recv_timeout(PATIENCE).unwrap();
+    assert!(again.recv_timeout(PATIENCE).unwrap().is_ok());
+    assert_eq!(pool.0.info().refused, 1);
 }
 
 #[test]

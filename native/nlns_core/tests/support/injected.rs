@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Pool};
@@ -49,7 +50,7 @@ const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
 /// Which calls fail now, with which errno and how often, and which do not return.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<HashMap<i64, Fault>>>);
+pub struct Faults(Arc<Mutex<HashMap<i64, Fault>>>, Arc<AtomicUsize>);
 
 #[derive(Clone)]
 enum Fault {
@@ -76,6 +77,11 @@ impl Faults {
         let (let_go, held) = bounded(0);
         self.0.lock().insert(call, Fault::Waits(held));
         let_go
+    }
+
+    /// How many calls have been held so far.
+    pub fn held(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
     }
 
     /// The call says that it succeeded, and has done nothing.
@@ -147,6 +153,7 @@ impl Faults {
                 None => respond(listener, asked.id, None),
                 Some(Fault::Fails(errno, _)) => respond(listener, asked.id, Some(errno)),
                 Some(Fault::Waits(held)) => {
+                    self.1.fetch_add(1, Ordering::SeqCst);
                     let listener = listener.clone();
                     std::thread::spawn(move || {
                         let _ = held.recv();
