@@ -18,8 +18,8 @@ mod links;
 mod procfs;
 #[cfg(test)]
 mod tests;
+mod watched;
 
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +27,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, epoll, eventfd};
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::{Errno, Result};
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -36,6 +36,7 @@ use crate::process::process_of;
 
 use links::{MOST_LINKS, Split, split, target_of};
 use procfs::{is_procfs, process_behind};
+use watched::Watched;
 
 const STOP: u64 = 0;
 const INOTIFY: u64 = 1;
@@ -47,20 +48,6 @@ pub(crate) struct Watcher {
     inotify: OwnedFd,
     stop: OwnedFd,
     watched: Mutex<Watched>,
-}
-
-type Names = HashMap<Box<CStr>, Vec<Weak<Helper>>>;
-
-#[derive(Default)]
-struct Watched {
-    /// By inotify's watch descriptor: the names in that directory, and who sleeps behind each. They may
-    /// be several, because a directory has many paths.
-    directories: HashMap<i32, Names>,
-    processes: HashMap<u64, (OwnedFd, Weak<Helper>)>,
-    next_process: u64,
-    /// Helpers between asking the kernel for a watch and noting it down. Until there are none, a
-    /// directory without names may be about to get one and keeps its watch.
-    arriving: usize,
 }
 
 /// One helper's watch on one path; ends when dropped.
@@ -242,42 +229,6 @@ impl Watcher {
             let (directory, what, name) = (event.wd(), event.events(), event.file_name());
             let concerned = self.watched.lock().concerned(directory, what, name);
             concerned.iter().for_each(&look);
-        }
-    }
-}
-
-impl Watched {
-    fn process(&self, tag: u64) -> Option<Arc<Helper>> {
-        self.processes
-            .get(&tag)
-            .and_then(|(_, helper)| helper.upgrade())
-    }
-
-    /// Whom an event concerns: the helpers behind the name; without one, all in the directory; and
-    /// when events were lost, all.
-    fn concerned(
-        &mut self,
-        directory: i32,
-        what: ReadFlags,
-        name: Option<&CStr>,
-    ) -> Vec<Arc<Helper>> {
-        let living = |helpers: &Vec<Weak<Helper>>| -> Vec<_> {
-            helpers.iter().filter_map(Weak::upgrade).collect()
-        };
-        let in_directory = |names: &Names| names.values().flat_map(living).collect::<Vec<_>>();
-        if what.contains(ReadFlags::QUEUE_OVERFLOW) {
-            return self.directories.values().flat_map(in_directory).collect();
-        }
-        if what.contains(ReadFlags::IGNORED) {
-            let names = self.directories.remove(&directory);
-            return names.iter().flat_map(in_directory).collect();
-        }
-        let Some(names) = self.directories.get(&directory) else {
-            return Vec::new();
-        };
-        match name {
-            Some(name) => names.get(name).map(living).unwrap_or_default(),
-            None => in_directory(names),
         }
     }
 }

@@ -1,4 +1,5 @@
 use crossbeam_utils::sync::Parker;
+use rustix::fs::inotify::ReadFlags;
 
 use super::*;
 
