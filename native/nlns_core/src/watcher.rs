@@ -238,34 +238,3 @@ impl Drop for Watch {
         self.watcher.unwatch(self);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use crossbeam_utils::sync::Parker;
-
-    use super::*;
-
-    #[test]
-    fn a_helper_is_told_of_an_ended_process_when_the_lock_is_free() {
-        let watcher = Arc::new(Watcher::new().unwrap());
-        let helper = Arc::new(Helper::new(1, Parker::new().unparker().clone()));
-        let mut process = Command::new("cat")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let pid = Pid::from_child(&process);
-        let _target = watcher.watch_process(pid, &helper).unwrap();
-        process.kill().unwrap();
-        process.wait().unwrap();
-        let told = AtomicUsize::new(0);
-        watcher.run(|_| {
-            assert!(watcher.watched.try_lock().is_some());
-            told.fetch_add(1, Ordering::Relaxed);
-            watcher.stop();
-        });
-        assert_eq!(told.into_inner(), 1);
-    }
-}

@@ -163,8 +163,8 @@ fn a_socket_that_may_wait_to_be_closed_keeps_nobody_waiting() {
     // Whose turn it is to close is seen by who is held up.
     let let_go = faults.hold(libc::SYS_close);
     drop(sockets);
-    eventually("each is being closed", || {
-        pool.0.info().closing == 3 && threads("nlns-closer") == 3
+    eventually("each is being closed by one of its own", || {
+        faults.held() == 3 && threads("nlns-closer") == 3
     });
     // Who closes takes its time, but not the next one's.
     faults.heal();
@@ -188,7 +188,7 @@ fn a_stop_waits_for_a_socket_that_is_not_closed_but_not_for_ever() {
     let socket = pool.open_packet(&path);
     let let_go = faults.hold(libc::SYS_close);
     drop(socket);
-    eventually("it is being closed", || pool.0.info().closing == 1);
+    eventually("it is being closed", || faults.held() == 1);
     assert_eq!(pool.stop(), 1);
     faults.heal();
     drop(let_go);
@@ -218,8 +218,8 @@ fn released_is_not_said_while_a_stuck_helper_is_inside() {
     });
     let (done, released) = bounded(1);
     let done = Box::new(move || done.send(()).unwrap());
-    let path = path.as_os_str().as_encoded_bytes();
-    assert_eq!(pool.0.release(path, done), Ok(true));
+    let name = path.as_os_str().as_encoded_bytes();
+    assert_eq!(pool.0.release(name, done), Ok(true));
     // What waits is refused together, there being nobody to serve it.
     assert_eq!(pool.open(&other, 0).err(), Some(Error::BUSY));
     assert!(released.try_recv().is_err());
@@ -241,7 +241,8 @@ fn released_is_not_said_before_the_thread_has_moved() {
     let let_go = faults.hold(libc::SYS_setns);
     let (done, released) = bounded(1);
     let done = Box::new(move || done.send(()).unwrap());
-    assert!(pool.0.release(path.as_os_str().as_encoded_bytes(), done));
+    let name = path.as_os_str().as_encoded_bytes();
+    assert_eq!(pool.0.release(name, done), Ok(true));
     eventually("it is on its way", || faults.held() == 1);
     assert!(threads_are_in(&path));
     assert!(released.try_recv().is_err());
@@ -267,8 +268,8 @@ fn what_a_stop_leaves_stuck_is_never_announced_as_released() {
     });
     let (done, released) = bounded(1);
     let done = Box::new(move || done.send(()).unwrap());
-    let path = path.as_os_str().as_encoded_bytes();
-    assert_eq!(pool.0.release(path, done), Ok(true));
+    let name = path.as_os_str().as_encoded_bytes();
+    assert_eq!(pool.0.release(name, done), Ok(true));
     assert_eq!(pool.stop(), 1);
     // Not even when it comes back and ends, on whatever thread that may be.
     assert_eq!(

@@ -1,5 +1,9 @@
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crossbeam_utils::sync::Parker;
 use rustix::fs::inotify::ReadFlags;
+use rustix::process::Pid;
 
 use super::*;
 
@@ -87,4 +91,21 @@ fn what_is_below_a_process_in_any_spelling_is_watched_by_its_pidfd() {
     }
     let watch = watcher.watch(c"/proc/sys/net", &helper).unwrap();
     assert!(!watch.is_whole && watch.targets.is_empty());
+}
+
+#[test]
+fn a_helper_is_told_of_an_ended_process_when_the_lock_is_free() {
+    let watcher = Arc::new(Watcher::new().unwrap());
+    let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).unwrap();
+    let _target = watcher.watch_process(pidfd, &helper(1)).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let told = AtomicUsize::new(0);
+    watcher.run(|_| {
+        assert!(watcher.watched.try_lock().is_some());
+        told.fetch_add(1, Ordering::Relaxed);
+        watcher.stop();
+    });
+    assert_eq!(told.into_inner(), 1);
 }
