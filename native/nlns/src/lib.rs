@@ -1,5 +1,5 @@
 //! The NIF border: decodes, calls [`nlns_core`], encodes. No function here is dirty, looks up a path
-//! or waits; what they do not do is in `lib/nlns/native.ex`'s module, which has a stub for each.
+//! or waits. Each has a stub in `lib/nlns/native.ex`.
 
 mod answer;
 mod descriptor;

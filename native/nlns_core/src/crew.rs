@@ -4,8 +4,8 @@
 //! they lead. Waking a sleeping thread costs several times what entering a namespace costs, so a
 //! helper is woken only when fewer than [`Crew::wanted`] are awake: the one that sleeps in the
 //! path's namespace, else one that sleeps in none, else a new one, and when there may be no more,
-//! the one that has slept longest. But before all of them one that naps, or fell asleep as recently as one
-//! that does, having just served: it is cheaper to wake than any other, wherever it must go.
+//! the one that has slept longest. Before all of them, whoever fell asleep less than a [`NAP`] ago, wherever
+//! it is: that is the cheapest to wake.
 
 mod roster;
 

@@ -1,4 +1,5 @@
-//! The keeper: the one thread that starts the others, joins them, and sees when none gets on.
+//! The keeper: the one thread that starts the others, joins them, and notices when the helpers that are
+//! awake are all blocked.
 //!
 //! It never leaves the VM's namespace, so what it starts begins there; a thread started by a helper
 //! would begin, unseen, wherever the helper is.

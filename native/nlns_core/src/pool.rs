@@ -44,8 +44,8 @@ pub struct Pool {
     pub(crate) crew: Crew,
     pub(crate) spin: Spin,
     pub(crate) keeper: Orders,
-    /// The keeper looks every few milliseconds whether ready paths are being served, who stays on one
-    /// processor gets its turn there, and naps are over.
+    /// While set, the keeper looks every few milliseconds: whether ready paths are served, whether helpers
+    /// kept on one processor get their turn, and which naps are over.
     pub(crate) watched: AtomicBool,
     pub(crate) counters: Counters,
     pub(crate) observer: Observer,
