@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use crate::closers::Closers;
 use crate::crew::Called;
 use crate::error::{Error, Stage};
-use crate::helper::Helper;
+use crate::helper::{Helper, Place};
 use crate::netns::Host;
 use crate::observer::Why;
 use crate::path::{Job, Path};
@@ -187,20 +187,23 @@ impl Keeper {
         }
     }
 
-    /// Joins a thread that has said it ends. Only now it is certain to be in no namespace.
+    /// Sees to what a helper leaves behind.
     fn bury(&mut self, id: u64) {
+        if let Some(place) = self.join(id) {
+            self.pool.tell_left(id, &place, Why::Died);
+            self.pool.registry.forget_if_unused(&place.path);
+        }
+        self.see_to_ready(0);
+    }
+
+    /// Joins a thread that has said it ends, and returns where it was; only now it is certain to be nowhere.
+    fn join(&mut self, id: u64) -> Option<Place> {
         if let Some((thread, _)) = self.threads.remove(&id)
             && thread.join().is_err()
         {
             self.pool.counters.died.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(helper) = self.pool.crew.gone(Some(id))
-            && let Some(place) = helper.set_place(None)
-        {
-            self.pool.tell_left(id, &place, Why::Died);
-            self.pool.registry.forget_if_unused(&place.path);
-        }
-        self.see_to_ready(0);
+        self.pool.crew.gone(Some(id))?.set_place(None)
     }
 
     fn hire_closers(&mut self) {
@@ -326,7 +329,7 @@ impl Keeper {
         let deadline = Instant::now() + STOP_TIME;
         while !is_over(self) {
             match self.orders.recv_deadline(deadline) {
-                Ok(Order::Bury(id)) => self.bury_at_stop(id),
+                Ok(Order::Bury(id)) => drop(self.join(id)),
                 Ok(Order::Hire) => {
                     self.pool.crew.gone(None);
                 }
@@ -335,15 +338,6 @@ impl Keeper {
                 Ok(_) => {}
                 Err(_) => break,
             }
-        }
-    }
-
-    fn bury_at_stop(&mut self, id: u64) {
-        if let Some((thread, _)) = self.threads.remove(&id) {
-            let _ = thread.join();
-        }
-        if let Some(helper) = self.pool.crew.gone(Some(id)) {
-            drop(helper.set_place(None));
         }
     }
 }
