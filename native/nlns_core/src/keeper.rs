@@ -5,6 +5,9 @@
 //! would begin, unseen, wherever the helper is.
 
 mod orders;
+mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io;
@@ -43,10 +46,6 @@ const OVERDUE_AFTER: Duration = Duration::from_millis(10);
 /// may be, what waits for a turn is refused. Shorter and a busy machine would refuse what it would have
 /// served.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(1);
-
-/// How long a stop waits for helpers. One that takes longer is stuck in the kernel and ends by itself
-/// when the kernel lets go of it.
-const STOP_TIME: Duration = Duration::from_secs(2);
 
 pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> {
     let keeper = Keeper {
@@ -303,81 +302,5 @@ impl Keeper {
                 Job::Release(departure) => self.pool.crew.send_away(path, &departure),
             }
         }
-    }
-
-    /// Ends helpers, then closers, which may get what those drop; answers how many are stuck.
-    fn stop(&mut self) -> usize {
-        let paths = self.pool.registry.close();
-        for helper in self.pool.crew.helpers() {
-            self.pool.crew.rouse(&helper);
-        }
-        self.bury_until(|keeper| keeper.threads.is_empty());
-        for path in paths {
-            self.refuse(&path, usize::MAX, Error::STOPPED);
-        }
-        // Those who are stuck may be let go by any thread, and a scheduler must not announce anything.
-        for helper in self.pool.crew.helpers() {
-            helper.forget_departures();
-        }
-        self.closers.stop();
-        self.bury_until(|keeper| keeper.closers.count() == 0);
-        self.threads.len() + self.closers.count()
-    }
-
-    /// Joins threads as they end, for [`STOP_TIME`] at most.
-    fn bury_until(&mut self, is_over: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + STOP_TIME;
-        while !is_over(self) {
-            match self.orders.recv_deadline(deadline) {
-                Ok(Order::Bury(id)) => drop(self.join(id)),
-                Ok(Order::Hire) => {
-                    self.pool.crew.gone(None);
-                }
-                Ok(Order::BuryCloser(id)) => self.closers.bury(id),
-                Ok(Order::HireCloser) => _ = self.closers.hire(),
-                Ok(_) => {}
-                Err(_) => break,
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rustix::thread::gettid;
-
-    use super::*;
-    use crate::pool::Config;
-
-    fn eventually(condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !condition() {
-            assert!(Instant::now() < deadline);
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    #[test]
-    fn a_helper_that_is_held_up_is_let_go_whatever_lock_it_holds() {
-        let pool = Pool::start(Config {
-            max_helpers: 1,
-            linger: None,
-            max_queue: 1,
-        });
-        let pool = pool.unwrap();
-        eventually(|| pool.crew.has_spare());
-        let helper = pool.crew.helpers().remove(0);
-        assert!(pool.crew.get_up(&helper));
-        pool.crew.while_locked(|| {
-            // It finds no work and gets as far as the lock.
-            helper.wake(pool.now());
-            let this_thread = gettid().as_raw_nonzero().get();
-            helper.kept.0.store(this_thread, Ordering::SeqCst);
-            pool.watch();
-            eventually(|| helper.kept.0.load(Ordering::SeqCst) == 0);
-        });
-        let (stopped, is_stopped) = crossbeam_channel::bounded(1);
-        pool.stop(Box::new(move |stuck| stopped.send(stuck).unwrap()));
-        assert_eq!(is_stopped.recv(), Ok(0));
     }
 }
