@@ -98,7 +98,8 @@ fn a_helper_is_told_of_an_ended_process_when_the_lock_is_free() {
     let watcher = Arc::new(Watcher::new().unwrap());
     let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).unwrap();
-    let _target = watcher.watch_process(pidfd, &helper(1)).unwrap();
+    let helper = helper(1);
+    let _target = watcher.watch_process(pidfd, &helper).unwrap();
     process.kill().unwrap();
     process.wait().unwrap();
     let told = AtomicUsize::new(0);
