@@ -6,16 +6,16 @@ defmodule Nlns.Request do
   request, can `Nlns.await/2` or `Nlns.cancel/1` it. The other fields are private.
   """
 
-  @enforce_keys [:ref, :owner, :place, :resource]
-  defstruct @enforce_keys
+  @enforce_keys [:ref, :owner, :resource]
+  defstruct @enforce_keys ++ [:place]
 
   @type t :: %__MODULE__{
           ref: reference(),
           owner: pid(),
-          # what Nlns.Native.open/5 takes
-          place: binary() | pos_integer(),
           # nil for a request that was refused at once
-          resource: Nlns.Native.resource() | nil
+          resource: Nlns.Native.resource() | nil,
+          # what Nlns.Native.open/5 takes, to tell of a refusal
+          place: binary() | pos_integer() | nil
         }
 
   defimpl Inspect do

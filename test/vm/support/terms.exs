@@ -80,7 +80,7 @@ defmodule Nlns.VM.Terms do
         %Nlns.Handle{resource: term(0)}
 
       17 ->
-        %Nlns.Request{ref: make_ref(), owner: self(), place: "", resource: term(0)}
+        %Nlns.Request{ref: make_ref(), owner: self(), resource: term(0)}
 
       18 ->
         for _ <- 1..:rand.uniform(3), do: term(depth - 1)
