@@ -106,7 +106,11 @@ impl Watcher {
             let place = split(&path).ok_or(Errno::INVAL)?;
             if is_procfs(&place.0) {
                 match process_behind(&place.0) {
-                    Some(pidfd) => watch.targets.push(self.watch_process(pidfd, helper)?),
+                    Some(pidfd) => {
+                        watch.targets.push(self.watch_process(pidfd, helper)?);
+                        // What else is there, as fd/N, may go before the process does.
+                        watch.is_whole &= place.0.to_bytes().ends_with(b"/ns");
+                    }
                     None => watch.is_whole = false,
                 }
                 break;

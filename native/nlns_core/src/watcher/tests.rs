@@ -89,6 +89,10 @@ fn what_is_below_a_process_in_any_spelling_is_watched_by_its_pidfd() {
         assert!(watch.is_whole);
         assert!(matches!(watch.targets[..], [Target::Process(_)]));
     }
+    // What is there but for `ns` may end before the process does.
+    for path in [c"/proc/self/fd/0", c"/proc/1/fd/0"] {
+        assert!(!watcher.watch(path, &helper).unwrap().is_whole);
+    }
     let watch = watcher.watch(c"/proc/sys/net", &helper).unwrap();
     assert!(!watch.is_whole && watch.targets.is_empty());
 }
