@@ -193,7 +193,8 @@ defmodule Nlns do
 
   It is closed when this returns, for as long as close(2) takes: a few microseconds for most, milliseconds
   for a `:packet` socket, up to its time for a stream with `SO_LINGER` (socket(7)). Then only the caller
-  waits, not its scheduler. A second call, or one with a number that names something else by now, closes
+  waits, not its scheduler; for others too while 16 such closes are under way. (With the application
+  stopped there is nobody to wait: the scheduler closes, and nothing lingers.) A second call, or one with a number that names something else by now, closes
   nothing. A closed number belongs to nobody: the next descriptor of the process may get it.
   """
   @spec close_fd(non_neg_integer()) :: :ok
@@ -210,8 +211,9 @@ defmodule Nlns do
   that is. Who came by another path to the same namespace stays.
 
   Use it before deleting a namespace when `linger` must not delay its end. A helper that does not get
-  to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`. As
-  many releases of a path may wait as requests (`max_queue`); one more answers `{:error, {:thread, 11}}`.
+  to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`, or
+  `{:error, {:thread, 108}}` if the application is stopped meanwhile. As many releases of a path may wait as
+  requests (`max_queue`); one more answers `{:error, {:thread, 11}}`.
   """
   @spec release(netns(), timeout()) :: :ok | {:error, reason()}
   def release(netns, timeout \\ 5_000) do
@@ -222,6 +224,7 @@ defmodule Nlns do
     with {:pending, resource} <- Native.release(path, ref) do
       receive do
         {:nlns, ^ref, :released} -> :ok
+        {:nlns, ^ref, {:error, reason}} -> {:error, reason}
       after
         timeout -> give_up(ref, resource)
       end
@@ -237,7 +240,7 @@ defmodule Nlns do
       kernel), `path` and `pinned_ms` (where it is and for how long; `nil` if in no namespace), `served`
       (sockets it opened)
     * `stuck`: how many of them are
-    * `paths`: paths that have requests or a helper; `waiting`: requests in all their queues;
+    * `paths`: paths that have requests or a helper, or had until lately; `waiting`: requests in all their queues;
       `closing`: descriptors that are being closed, where that takes time
     * since the start, each answer once: `opened` (sockets), `failed` (answered with a step's errno, or
       `{:thread, 5}`), `refused` (any other answer of the stage `:thread`: the queue is full, no helper is

@@ -8,7 +8,7 @@ defmodule Nlns.Doctor.Limits do
   # VM has open, and a few sockets to give away.
   @other_descriptors 256
 
-  # The VM's own threads, roughly, and the pool's keeper, watcher and closer.
+  # The VM's own threads, roughly, and the pool's keeper, watcher and closers.
   @other_threads 64
 
   @spec checks(map()) :: [Nlns.Doctor.check()]

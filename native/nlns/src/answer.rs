@@ -123,7 +123,7 @@ impl Reply for Answer {
 }
 
 /// The message with an error in the place of the success.
-fn with_failure<'a>(env: Env<'a>, message: Term<'a>, error: Error) -> Term<'a> {
+pub fn with_failure<'a>(env: Env<'a>, message: Term<'a>, error: Error) -> Term<'a> {
     let reference = get_tuple(message).expect("a tuple of three")[1];
     (terms::nlns(), reference, terms::failure(env, error)).encode(env)
 }

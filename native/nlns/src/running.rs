@@ -7,6 +7,7 @@ use nlns_core::{Config, Error, Handover, Pool};
 use parking_lot::RwLock;
 use rustler::{Atom, Encoder, Env, Reference, ResourceArc, Term};
 
+use crate::answer::with_failure;
 use crate::descriptor::Descriptor;
 use crate::message::Message;
 use crate::terms;
@@ -45,7 +46,7 @@ fn start(env: Env<'_>, max_helpers: usize, linger: Option<u64>, max_queue: usize
     }
 }
 
-/// `:pending`, and then `{:nlns, ref, {:stopped, stuck, keeper}}`: how many helpers are stuck in the
+/// `:pending`, and then `{:nlns, ref, {:stopped, stuck, keeper}}`: how many threads are stuck in the
 /// kernel, and the id of the thread that sent this and ends now. `:ok` if there is no pool.
 #[rustler::nif]
 fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
@@ -64,8 +65,8 @@ fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
     terms::pending()
 }
 
-/// `{:pending, resource}`, and then `{:nlns, ref, :released}` unless it is cancelled; `:ok` if nothing
-/// is there to be released; or `{:error, {stage, errno}}` at once.
+/// `{:pending, resource}`, and then `{:nlns, ref, :released}`, or `{:nlns, ref, {:error, {stage, errno}}}`
+/// when it will not be, unless it is cancelled; `:ok` if nothing is there to be released; or `{:error, {stage, errno}}` at once.
 #[rustler::nif]
 fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>) -> Term<'a> {
     let message = Message::new(env, |env| {
@@ -73,9 +74,12 @@ fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>
     });
     let descriptor = ResourceArc::new(Descriptor(Handover::default()));
     let answered = descriptor.clone();
-    let released = Box::new(move || {
+    let released = Box::new(move |left: Result<(), Error>| {
         if let Some(_sending) = answered.0.offer(None) {
-            message.send(|_, released| released);
+            message.send(|env, released| match left {
+                Ok(()) => released,
+                Err(error) => with_failure(env, released, error),
+            });
         }
     });
     match pool().map_or(Ok(false), |pool| pool.release(&path, released)) {

@@ -49,10 +49,17 @@ static CLOSING: AtomicUsize = AtomicUsize::new(0);
 /// Where they go, while there is a pool. Held for a push.
 static INBOX: Mutex<Option<Inbox>> = Mutex::new(None);
 
-struct Inbox {
+pub(crate) struct Inbox {
     jobs: Sender<Job>,
     hired: Arc<AtomicUsize>,
     orders: Orders,
+}
+
+impl Inbox {
+    /// NB: only once the keeper's thread is there, which reads it.
+    pub(crate) fn open(self) {
+        *INBOX.lock() = Some(self);
+    }
 }
 
 /// Gives a descriptor to the closers; back if there are none.
@@ -81,25 +88,29 @@ pub(crate) struct Closers {
     hired: Arc<AtomicUsize>,
     orders: Orders,
     threads: HashMap<u64, JoinHandle<()>>,
+    /// The one that is always there.
+    lasting: Option<u64>,
     next_id: u64,
 }
 
 impl Closers {
-    pub(crate) fn start(orders: &Orders) -> Self {
+    pub(crate) fn new(orders: &Orders) -> (Self, Inbox) {
         let (sender, jobs) = unbounded();
         let hired = Arc::<AtomicUsize>::default();
-        *INBOX.lock() = Some(Inbox {
+        let inbox = Inbox {
             jobs: sender,
             hired: hired.clone(),
             orders: orders.clone(),
-        });
-        Self {
+        };
+        let closers = Self {
             jobs,
             hired,
             orders: orders.clone(),
             threads: HashMap::new(),
+            lasting: None,
             next_id: 0,
-        }
+        };
+        (closers, inbox)
     }
 
     /// Starts what is missing; `false` if the system allows no more threads.
@@ -116,7 +127,7 @@ impl Closers {
         match self.jobs.is_empty() {
             false => closing().clamp(1, MOST),
             // From the start, because later there may be no more threads to be had.
-            true => usize::from(self.next_id == 0),
+            true => usize::from(self.lasting.is_none()),
         }
     }
 
@@ -125,7 +136,7 @@ impl Closers {
         let jobs = self.jobs.clone();
         let hired = self.hired.clone();
         let orders = self.orders.clone();
-        let patience = (!self.threads.is_empty()).then_some(SPARE_TIME);
+        let patience = self.lasting.map(|_| SPARE_TIME);
         let body = move || {
             let leaving = Leaving {
                 id,
@@ -140,6 +151,7 @@ impl Closers {
         match builder.spawn(body) {
             Ok(thread) => {
                 self.threads.insert(id, thread);
+                self.lasting.get_or_insert(id);
                 self.next_id += 1;
                 Ok(())
             }
@@ -156,6 +168,7 @@ impl Closers {
             // What it called when something was closed may have panicked; that is no matter of its own.
             let _ = thread.join();
         }
+        self.lasting = self.lasting.filter(|lasting| *lasting != id);
     }
 
     /// Takes no more. Each ends when everything that was given away is closed.

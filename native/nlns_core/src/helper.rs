@@ -143,10 +143,10 @@ impl Helper {
         }
     }
 
-    /// It will not say that it has left: whoever waits for that is told nothing.
-    pub(crate) fn forget_departures(&self) {
+    /// Whoever waits for it to leave is told to wait no longer.
+    pub(crate) fn give_up_departures(&self) {
         if let Some(place) = self.place.lock().as_mut() {
-            place.departures.drain(..).for_each(|d| d.withdraw());
+            place.departures.drain(..).for_each(|d| d.give_up());
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Info {
     pub config: Config,
     /// The helpers there are.
     pub helpers: Vec<HelperInfo>,
-    /// Paths that have requests or a helper.
+    /// Paths that have requests or a helper, or had until lately.
     pub paths: usize,
     /// Requests that wait, over all paths.
     pub waiting: usize,

@@ -48,8 +48,9 @@ const OVERDUE_AFTER: Duration = Duration::from_millis(10);
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> {
+    let (closers, inbox) = Closers::new(&pool.keeper);
     let keeper = Keeper {
-        closers: Closers::start(&pool.keeper),
+        closers,
         pool,
         orders,
         threads: HashMap::new(),
@@ -57,7 +58,9 @@ pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> 
         next_look: Instant::now(),
     };
     let builder = Builder::new().name("nlns-keeper".into()).stack_size(STACK);
-    sys::with_signals_blocked(|| builder.spawn(|| keeper.run())).map(drop)
+    sys::with_signals_blocked(|| builder.spawn(|| keeper.run()))?;
+    inbox.open();
+    Ok(())
 }
 
 struct Keeper {

@@ -170,7 +170,7 @@ pub(crate) mod tests {
         let path = Arc::new(Path::new(c"x".into(), Arc::default()));
         assert!(matches!(path.push(request(), 9), Ok(Some(_))));
         assert!(matches!(path.push(request(), 9), Ok(None)));
-        assert!(matches!(path.push_release(Box::new(|| {}), 9), Ok(None)));
+        assert!(matches!(path.push_release(Box::new(|_| {}), 9), Ok(None)));
         assert!(!path.unschedule());
         assert_eq!(std::iter::from_fn(|| path.pop()).count(), 3);
         assert!(path.unschedule() && path.is_unused());
@@ -182,7 +182,7 @@ pub(crate) mod tests {
         let path = Arc::new(Path::new(c"x".into(), Arc::default()));
         assert!(path.push(request(), 2).is_ok() && path.push(request(), 2).is_ok());
         assert!(path.push(request(), 2).is_err());
-        assert!(path.push_release(Box::new(|| {}), 2).is_ok());
+        assert!(path.push_release(Box::new(|_| {}), 2).is_ok());
         assert!(path.push(request(), 2).is_err());
         assert!(path.pop().is_some());
         assert!(path.push(request(), 2).is_ok());
@@ -194,7 +194,10 @@ pub(crate) mod tests {
         let said = Arc::new(AtomicUsize::new(0));
         let release = || {
             let said = said.clone();
-            path.push_release(Box::new(move || _ = said.fetch_add(1, Ordering::SeqCst)), 2)
+            path.push_release(
+                Box::new(move |_| _ = said.fetch_add(1, Ordering::SeqCst)),
+                2,
+            )
         };
         assert!(release().is_ok() && release().is_ok());
         assert_eq!(release().err(), Some(Error::BUSY));

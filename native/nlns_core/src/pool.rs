@@ -17,6 +17,7 @@ use crate::observer::Observer;
 use crate::path::{Path, Reply, Request};
 use crate::process::Process;
 use crate::registry::Registry;
+use crate::release::Announce;
 use crate::spin::Spin;
 use crate::watcher::Watcher;
 
@@ -116,9 +117,10 @@ impl Pool {
     }
 
     /// Makes every helper leave the namespace where `path` led it, after what already waits for the
-    /// path was served. `released` is called on a thread of the pool when they have. `false` if
-    /// there is nothing to leave; then, and for an error, `released` is dropped.
-    pub fn release(&self, path: &[u8], released: Box<dyn FnOnce() + Send>) -> Result<bool, Error> {
+    /// path was served. `released` is called on a thread of the pool when they have, or when the pool is
+    /// stopped and does not wait for them. `false` if there is nothing to leave; then, and for an error,
+    /// `released` is dropped.
+    pub fn release(&self, path: &[u8], released: Announce) -> Result<bool, Error> {
         let max_queue = self.config.max_queue;
         let Some(path) = self.registry.push_release(path, released, max_queue)? else {
             return Ok(false);
@@ -128,7 +130,7 @@ impl Pool {
     }
 
     /// Ends every thread of the pool, the keeper last, which calls `stopped` with the number of
-    /// helpers that could not be joined because they are stuck in the kernel.
+    /// threads that could not be joined because they are stuck in the kernel.
     /// What still waits is answered [`Error::STOPPED`]. To be called once.
     pub fn stop(&self, stopped: Box<dyn FnOnce(usize) + Send>) {
         self.stopping.store(true, Ordering::SeqCst);

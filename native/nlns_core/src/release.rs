@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-pub(crate) type Announce = Box<dyn FnOnce() + Send>;
+use crate::error::Error;
+
+/// Told when nobody is left, or that it will not be.
+pub(crate) type Announce = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// Shared by all the helpers that still have to leave; the last one to drop it announces that
 /// nobody is left. A helper that dies drops it as well.
@@ -27,9 +30,11 @@ impl Departure {
         Self(Arc::new(Last { announce, count }))
     }
 
-    /// Nobody will leave for it, and nothing is announced.
-    pub(crate) fn withdraw(&self) {
-        drop(self.0.announce.lock().take());
+    /// The pool is stopped, and whoever has yet to leave is not waited for.
+    pub(crate) fn give_up(&self) {
+        if let Some(announce) = self.0.announce.lock().take() {
+            announce(Err(Error::STOPPED));
+        }
     }
 }
 
@@ -38,7 +43,7 @@ impl Drop for Last {
         // First: who is told may release again at once.
         self.count.fetch_sub(1, Ordering::Relaxed);
         if let Some(announce) = self.announce.get_mut().take() {
-            announce();
+            announce(Ok(()));
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::bounded;
 use nlns_core::{Config, Error, Stage, State};
 
 use injected::{FOREVER, Faults, start};
@@ -179,6 +179,23 @@ fn a_socket_that_may_wait_to_be_closed_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_pool_that_cannot_start_takes_no_sockets_to_close() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    let socket = pool.open_packet(&path);
+    let faults = Faults::default();
+    faults.fail(libc::SYS_clone3, libc::EAGAIN);
+    assert!(faults.among_them(|| nlns_core::Pool::start(FOREVER).is_err()));
+    let (done, closed) = bounded(1);
+    let closer = || std::thread::current().name().map(str::to_owned);
+    assert!(socket.close(Box::new(move || done.send(closer()).unwrap())));
+    let closer = closed.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(closer.as_deref(), Some("nlns-closer"));
+}
+
+#[test]
 fn a_stop_waits_for_a_socket_that_is_not_closed_but_not_for_ever() {
     let _alone = ALONE.lock();
     let names = Directory::new();
@@ -217,7 +234,7 @@ fn released_is_not_said_while_a_stuck_helper_is_inside() {
         helpers.iter().any(|h| h.state == State::Stuck)
     });
     let (done, released) = bounded(1);
-    let done = Box::new(move || done.send(()).unwrap());
+    let done = Box::new(move |left| done.send(left).unwrap());
     let name = path.as_os_str().as_encoded_bytes();
     assert_eq!(pool.0.release(name, done), Ok(true));
     // What waits is refused together, there being nobody to serve it.
@@ -225,7 +242,7 @@ fn released_is_not_said_while_a_stuck_helper_is_inside() {
     assert!(released.try_recv().is_err());
     faults.heal();
     drop(let_go);
-    released.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(released.recv_timeout(PATIENCE), Ok(Ok(())));
     assert_eq!(outside(), 0);
 }
 
@@ -240,7 +257,7 @@ fn released_is_not_said_before_the_thread_has_moved() {
     eventually("asleep there", || pool.pinned() == 1);
     let let_go = faults.hold(libc::SYS_setns);
     let (done, released) = bounded(1);
-    let done = Box::new(move || done.send(()).unwrap());
+    let done = Box::new(move |left| done.send(left).unwrap());
     let name = path.as_os_str().as_encoded_bytes();
     assert_eq!(pool.0.release(name, done), Ok(true));
     eventually("it is on its way", || faults.held() == 1);
@@ -249,12 +266,12 @@ fn released_is_not_said_before_the_thread_has_moved() {
     assert_eq!(pool.pinned(), 1);
     faults.heal();
     drop(let_go);
-    released.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(released.recv_timeout(PATIENCE), Ok(Ok(())));
     assert!(!threads_are_in(&path));
 }
 
 #[test]
-fn what_a_stop_leaves_stuck_is_never_announced_as_released() {
+fn what_a_stop_leaves_stuck_is_announced_as_not_released() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
@@ -267,15 +284,11 @@ fn what_a_stop_leaves_stuck_is_never_announced_as_released() {
         helpers.iter().any(|h| h.state == State::Stuck)
     });
     let (done, released) = bounded(1);
-    let done = Box::new(move || done.send(()).unwrap());
+    let done = Box::new(move |left| done.send(left).unwrap());
     let name = path.as_os_str().as_encoded_bytes();
     assert_eq!(pool.0.release(name, done), Ok(true));
     assert_eq!(pool.stop(), 1);
-    // Not even when it comes back and ends, on whatever thread that may be.
-    assert_eq!(
-        released.recv_timeout(PATIENCE),
-        Err(RecvTimeoutError::Disconnected)
-    );
+    assert_eq!(released.recv_timeout(PATIENCE), Ok(Err(Error::STOPPED)));
     faults.heal();
     drop(let_go);
     eventually("it has ended", || threads("nlns-helper") == 0);

@@ -219,7 +219,7 @@ fn what_a_stopped_pool_does_not_release_is_not_announced() {
     // The submitting thread may be a scheduler, which must not send.
     let said = Arc::new(AtomicUsize::new(0));
     let saying = said.clone();
-    let released = Box::new(move || _ = saying.fetch_add(1, Ordering::SeqCst));
+    let released = Box::new(move |_| _ = saying.fetch_add(1, Ordering::SeqCst));
     let path = path.as_os_str().as_encoded_bytes();
     assert_eq!(pool.0.release(path, released), Err(Error::STOPPED));
     assert_eq!(said.load(Ordering::SeqCst), 0);
@@ -443,7 +443,7 @@ fn releases_that_wait_are_bounded_and_in_nobodys_way() {
     let (sender, said) = unbounded();
     let release = |n| {
         let sender = sender.clone();
-        let released = Box::new(move || sender.send(n).unwrap());
+        let released = Box::new(move |_| sender.send(n).unwrap());
         pool.0
             .release(path.as_os_str().as_encoded_bytes(), released)
     };

@@ -20,9 +20,10 @@ impl Keeper {
         for path in paths {
             self.refuse(&path, usize::MAX, Error::STOPPED);
         }
-        // Those who are stuck may be let go by any thread, and a scheduler must not announce anything.
+        // Nobody waits for those who are stuck. They may be let go by any thread, and a scheduler must not
+        // announce anything, so that is done here.
         for helper in self.pool.crew.helpers() {
-            helper.forget_departures();
+            helper.give_up_departures();
         }
         self.closers.stop();
         self.bury_until(|keeper| keeper.closers.count() == 0);

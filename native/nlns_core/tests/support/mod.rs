@@ -98,9 +98,9 @@ impl Running {
     pub fn release(&self, path: &Path) {
         let (done, released) = bounded(1);
         let path = path.as_os_str().as_encoded_bytes();
-        let said = Box::new(move || done.send(()).unwrap());
+        let said = Box::new(move |left| done.send(left).unwrap());
         if self.0.release(path, said).unwrap() {
-            released.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(released.recv_timeout(PATIENCE), Ok(Ok(())));
         }
     }
 
