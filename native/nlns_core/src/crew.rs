@@ -185,6 +185,16 @@ impl Crew {
         was_asleep
     }
 
+    /// The same for one of several that are parked; `false` if it is the last of them. In one step, or two
+    /// would each take the other for the last.
+    pub(crate) fn relieve(&self, helper: &Arc<Helper>) -> bool {
+        let is_relieved = self.roster.lock().relieve(helper);
+        if is_relieved {
+            self.awake.fetch_add(1, Ordering::SeqCst);
+        }
+        is_relieved
+    }
+
     /// Wakes those that have napped long enough, to settle where they are. `true` if none naps any more,
     /// `None` if somebody has the lock.
     pub(crate) fn end_naps(&self) -> Option<bool> {
@@ -208,6 +218,7 @@ impl Crew {
     }
 
     /// Whether a helper sleeps in the VM's namespace, ready for whatever path comes.
+    #[cfg(test)]
     pub(crate) fn has_spare(&self) -> bool {
         !self.roster.lock().parked.is_empty()
     }

@@ -75,6 +75,11 @@ impl Roster {
         }
     }
 
+    /// Takes one of several out of the VM's own, not the last.
+    pub(super) fn relieve(&mut self, helper: &Arc<Helper>) -> bool {
+        self.parked.len() > 1 && take_from(&mut self.parked, |other| other.id == helper.id)
+    }
+
     pub(super) fn lift(&mut self, helper: &Arc<Helper>) -> bool {
         let pinned = helper.bed.load(Ordering::Relaxed);
         let is_this = |other: &Arc<Helper>| other.id == helper.id;
@@ -87,4 +92,25 @@ impl Roster {
 fn take_from<T>(beds: &mut Vec<T>, is_this: impl FnMut(&T) -> bool) -> bool {
     let place = beds.iter().position(is_this);
     place.map(|place| beds.swap_remove(place)).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_utils::sync::Parker;
+
+    use super::*;
+
+    #[test]
+    fn all_that_are_parked_are_relieved_but_the_last() {
+        let mut roster = Roster::default();
+        let helpers =
+            [1, 2, 3].map(|id| Arc::new(Helper::new(id, Parker::new().unparker().clone())));
+        for helper in &helpers {
+            roster.lay(helper, Bed::Parked, Duration::ZERO);
+        }
+        let relieved = helpers.each_ref().map(|helper| roster.relieve(helper));
+        assert_eq!(relieved, [true, true, false]);
+        assert!(!roster.relieve(&helpers[0]));
+        assert!(roster.lift(&helpers[2]));
+    }
 }

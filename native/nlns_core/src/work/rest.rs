@@ -43,7 +43,6 @@ impl Worker<'_> {
             self.leave(why)?;
         }
         self.pool.registry.sweep();
-        let mut is_last = false;
         loop {
             let pinned = self.me.path().is_some();
             if pinned {
@@ -51,8 +50,6 @@ impl Worker<'_> {
             }
             let (bed, limit) = match pinned {
                 true => (Bed::Pinned, self.stay()),
-                // One always waits, for the next first touch of a namespace.
-                false if is_last => (Bed::Parked, None),
                 false => (Bed::Parked, Some(SPARE_TIME)),
             };
             if self.sleep(bed, limit) {
@@ -65,14 +62,11 @@ impl Worker<'_> {
                 self.leave(Why::Gone)?;
             }
             self.follow.go_anywhere();
-            if pinned {
-                self.leave(Why::Lingered)?;
-                self.last_served = self.pool.now();
-            } else if self.pool.crew.has_spare() {
+            if !pinned {
                 return Ok(Rest::Retired);
-            } else {
-                is_last = true;
             }
+            self.leave(Why::Lingered)?;
+            self.last_served = self.pool.now();
         }
     }
 
@@ -124,7 +118,8 @@ impl Worker<'_> {
     }
 
     /// `true` if it was called or has found work, `false` when it has been idle for `limit`; awake
-    /// again in both cases.
+    /// again in both cases. Of those that are parked one goes on waiting, for the next first touch of a
+    /// namespace.
     pub(super) fn sleep(&mut self, bed: Bed, limit: Option<Duration>) -> bool {
         let crew = &self.pool.crew;
         if !crew.lie_down(self.me, bed, || self.is_work()) {
@@ -133,15 +128,22 @@ impl Worker<'_> {
         if matches!(bed, Bed::Nap) {
             self.pool.watch();
         }
-        let deadline = limit.map(|limit| self.last_served.saturating_add(limit));
+        let mut deadline = limit.map(|limit| self.last_served.saturating_add(limit));
         while !self.me.was_called() {
             match deadline {
                 None => self.me.sleep(|| self.parker.park()),
-                Some(deadline) => {
-                    let left = deadline.saturating_sub(self.pool.now());
+                Some(time) => {
+                    let left = time.saturating_sub(self.pool.now());
                     self.me.sleep(|| self.parker.park_timeout(left));
-                    if self.pool.now() >= deadline && crew.get_up(self.me) {
+                    if self.pool.now() < time {
+                        continue;
+                    }
+                    let is_parked = matches!(bed, Bed::Parked);
+                    if is_parked && crew.relieve(self.me) || !is_parked && crew.get_up(self.me) {
                         return false;
+                    }
+                    if is_parked {
+                        deadline = None;
                     }
                 }
             }
