@@ -151,6 +151,46 @@ impl Reply for Answer {
     }
 }
 
+/// Opens, and gives the helper time to settle there: before it does, it looks by itself.
+pub fn settle(pool: &Running, path: &Path) {
+    pool.open(path, 0).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(pool.pinned(), 1);
+}
+
+/// Answers that make the helper panic, or hold it until told otherwise.
+struct Rude(Box<dyn FnOnce() + Send>);
+
+impl Reply for Rude {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+    fn answer(self: Box<Self>, _result: Result<Socket, Error>) {
+        (self.0)();
+    }
+}
+
+impl Running {
+    pub fn ask_rudely(&self, path: &Path, f: impl FnOnce() + Send + 'static) {
+        let path = path.as_os_str().as_encoded_bytes();
+        let reply = Box::new(Rude(Box::new(f)));
+        self.0.open(path, Spec::netlink(0), reply).unwrap();
+    }
+
+    /// Asks, once, from wherever that is called.
+    pub fn asking(
+        &self,
+        path: &Path,
+    ) -> impl FnOnce() -> Receiver<Result<Socket, Error>> + Send + use<> {
+        let (pool, path) = (self.0.clone(), path.as_os_str().as_encoded_bytes().to_vec());
+        let (reply, answer) = Answer::new();
+        move || {
+            pool.open(&path, Spec::netlink(0), reply).unwrap();
+            answer
+        }
+    }
+}
+
 /// A bounded wait for something that has no event to wait for.
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {

@@ -1,0 +1,218 @@
+//! When helpers leave namespaces, and who is told.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nlns_core::{Config, Error};
+
+use support::netns::{Directory, Process, cookie, oracle, remove};
+use support::{CONFIG, Running, eventually, settle, skipped, threads};
+
+/// Tests count the process's threads and descriptors, so they run one at a time.
+static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+const FOREVER: Config = Config {
+    linger: None,
+    ..CONFIG
+};
+
+#[test]
+fn helpers_stay_where_they_are_used_and_leave_when_they_have_lingered() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let paths = [names.make("a"), names.make("b")];
+    let linger = Some(Duration::from_millis(100));
+    let pool = Running::start(Config { linger, ..CONFIG });
+    // A helper that is still awake serves the next path itself, so not necessarily at first.
+    eventually("one in each", || {
+        for path in &paths {
+            assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
+        }
+        pool.pinned() == 2
+    });
+    eventually("left", || pool.pinned() == 0);
+    eventually("ended but for one", || threads("nlns-helper") == 1);
+}
+
+#[test]
+fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    settle(&pool, &path);
+    remove(&path);
+    eventually("left the deleted", || pool.pinned() == 0);
+
+    let process = Process::start();
+    settle(&pool, &process.path());
+    drop(process);
+    eventually("left the dead", || pool.pinned() == 0);
+}
+
+#[test]
+fn a_dead_process_is_left_by_whatever_path_to_a_procfs_it_was_reached() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let mounted = names.mount_procfs("proc");
+    let link = names.0.join("link");
+    let pool = Running::start(FOREVER);
+    for procfs in ["//proc", "/proc/.", "/proc/self/root/proc", &mounted] {
+        let process = Process::start();
+        let path = PathBuf::from(format!("{procfs}/{}/ns/net", process.id()));
+        settle(&pool, &path);
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        pool.open(&link, 0).unwrap();
+        drop(process);
+        eventually(procfs, || pool.pinned() == 0);
+        std::fs::remove_file(&link).unwrap();
+    }
+}
+
+#[test]
+fn a_dead_process_of_another_pid_namespace_is_left_too() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let Some(process) = Process::start_first(&names, "proc") else {
+        return skipped("no procfs of another pid namespace can be mounted here");
+    };
+    let pool = Running::start(FOREVER);
+    settle(&pool, &names.0.join("proc/1/ns/net"));
+    drop(process);
+    eventually("left", || pool.pinned() == 0);
+}
+
+#[test]
+fn what_a_link_leads_to_is_left_at_once_too() {
+    let _alone = ALONE.lock();
+    let (names, links) = (Directory::new(), Directory::new());
+    let pool = Running::start(FOREVER);
+    let link = |name: &str, target: &Path| {
+        let link = links.0.join(name);
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        pool.open(&link, 0).unwrap();
+        // One that has not settled yet sees for itself.
+        std::thread::sleep(Duration::from_millis(20));
+        assert_ne!(pool.pinned(), 0);
+    };
+    let path = names.make("a");
+    link("a", &path);
+    link("link", Path::new("a"));
+    remove(&path);
+    eventually("left the deleted", || pool.pinned() == 0);
+
+    // As `ip netns` is shown a container, and a file as the container sees it.
+    let process = Process::start();
+    let proc = PathBuf::from(format!("/proc/{}", process.id()));
+    link("process", &proc.join("ns/net"));
+    drop(process);
+    eventually("left the dead", || pool.pinned() == 0);
+
+    let process = Process::start();
+    let proc = PathBuf::from(format!("/proc/{}", process.id()));
+    let path = names.make("b");
+    link(
+        "seen",
+        &proc.join("root").join(path.strip_prefix("/").unwrap()),
+    );
+    drop(process);
+    eventually("left what nobody sees", || pool.pinned() == 0);
+}
+
+#[test]
+fn a_deleted_name_is_left_by_all_who_came_by_another_path_to_it() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    let spellings = [path.clone(), names.0.join(".//a")];
+    eventually("two in it", || {
+        for path in &spellings {
+            pool.open(path, 0).unwrap();
+            // One that sleeps does not serve the other path.
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        pool.pinned() == 2
+    });
+    remove(&path);
+    eventually("left", || pool.pinned() == 0);
+}
+
+#[test]
+fn requests_that_fail_elsewhere_hold_no_namespace() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(Config {
+        max_helpers: 1,
+        ..CONFIG
+    });
+    pool.open(&path, 0).unwrap();
+    let missing = names.0.join("missing");
+    eventually("left", || {
+        assert!(pool.open(&missing, 0).is_err());
+        pool.pinned() == 0
+    });
+}
+
+#[test]
+fn a_renamed_name_is_left_at_once() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let link = names.0.join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let pool = Running::start(FOREVER);
+    settle(&pool, &link);
+    std::fs::rename(&link, names.0.join("other")).unwrap();
+    eventually("left", || pool.pinned() == 0);
+}
+
+#[test]
+fn released_is_said_when_nobody_is_there_and_what_waited_was_served() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    let answers: Vec<_> = (0..500).map(|_| pool.ask(&path, 0).unwrap()).collect();
+    pool.release(&path);
+    assert_eq!(pool.pinned(), 0);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.try_recv().unwrap().is_ok())
+    );
+    pool.release(&path);
+}
+
+#[test]
+fn a_release_finds_a_helper_that_sleeps() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    settle(&pool, &path);
+    pool.release(&path);
+    assert_eq!(pool.pinned(), 0);
+}
+
+#[test]
+fn what_a_stopped_pool_does_not_release_is_not_announced() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    settle(&pool, &path);
+    pool.stop();
+    // The submitting thread may be a scheduler, which must not send.
+    let said = Arc::new(AtomicUsize::new(0));
+    let saying = said.clone();
+    let released = Box::new(move |_| _ = saying.fetch_add(1, Ordering::SeqCst));
+    let path = path.as_os_str().as_encoded_bytes();
+    assert_eq!(pool.0.release(path, released), Err(Error::STOPPED));
+    assert_eq!(said.load(Ordering::SeqCst), 0);
+}

@@ -1,0 +1,211 @@
+//! Helpers that are blocked or panic, and paths with too much to do: only theirs notice.
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, unbounded};
+use nlns_core::{Config, Error, Spec, State};
+
+use support::netns::Directory;
+use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, settle};
+
+/// Tests count the process's threads and descriptors, so they run one at a time.
+static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+const FOREVER: Config = Config {
+    linger: None,
+    ..CONFIG
+};
+
+#[test]
+fn a_helper_that_panics_takes_nothing_with_it() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (path, other) = (names.make("a"), names.make("b"));
+    let pool = Running::start(CONFIG);
+    pool.open(&path, 0).unwrap();
+    let before = descriptors();
+    for _ in 0..20 {
+        pool.ask_rudely(&path, || panic!("a panic that belongs to this test"));
+        let behind = pool.ask(&path, 0).unwrap();
+        assert!(pool.open(&other, 0).is_ok());
+        assert!(behind.recv_timeout(PATIENCE).unwrap().is_ok());
+    }
+    eventually("counted", || pool.0.info().died == 20);
+    pool.release(&path);
+    pool.release(&other);
+    eventually("closed", || descriptors() <= before);
+}
+
+#[test]
+fn what_came_behind_a_request_that_kills_its_helper_is_served() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let pool = Running::start(FOREVER);
+    for died in 1..=5 {
+        // Settled, so that the keeper does not look by itself. For what comes behind nobody is called.
+        settle(&pool, &path);
+        let (ask_again, answer) = (pool.asking(&path), bounded(1));
+        pool.ask_rudely(&path, move || {
+            answer.0.send(ask_again()).unwrap();
+            panic!("a panic that belongs to this test");
+        });
+        let behind = answer.1.recv_timeout(PATIENCE).unwrap();
+        assert!(behind.recv_timeout(PATIENCE).unwrap().is_ok());
+        eventually("counted", || pool.0.info().died == died);
+    }
+}
+
+#[test]
+fn who_asks_again_on_being_refused_is_not_refused_in_the_same_breath() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (sick, well) = (names.make("a"), names.make("b"));
+    let max_helpers = 1;
+    let pool = Running::start(Config {
+        max_helpers,
+        ..CONFIG
+    });
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    let (ask_again, answer, info) = (pool.asking(&well), bounded(1), pool.0.clone());
+    pool.ask_rudely(&well, move || {
+        answer.0.send(ask_again()).unwrap();
+        drop(let_go);
+        eventually("it is back", || {
+            info.info().helpers.iter().all(|h| h.state != State::Stuck)
+        });
+    });
+    let again = answer.1.recv_timeout(PATIENCE).unwrap();
+    assert!(again.recv_timeout(PATIENCE).unwrap().is_ok());
+    assert_eq!(pool.0.info().refused, 1);
+}
+
+#[test]
+fn a_helper_that_is_stuck_holds_up_its_own_path_only() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (sick, well) = (names.make("a"), names.make("b"));
+    let max_helpers = 2;
+    let pool = Running::start(Config {
+        max_helpers,
+        max_queue: 3,
+        ..CONFIG
+    });
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    for _ in 0..100 {
+        assert!(pool.open(&well, 0).is_ok());
+    }
+    let stuck = |h: &nlns_core::HelperInfo| h.state == State::Stuck;
+    eventually("seen", || pool.0.info().helpers.iter().any(stuck));
+    let waiting: Vec<_> = (0..3).map(|_| pool.ask(&sick, 0).unwrap()).collect();
+    assert_eq!(pool.ask(&sick, 0).err(), Some(Error::BUSY));
+
+    // With every helper stuck nothing can be served, and nothing waits for ever.
+    let (let_go_too, held) = bounded::<()>(0);
+    pool.ask_rudely(&well, move || held.recv().unwrap_or_default());
+    let third = names.make("c");
+    assert_eq!(pool.open(&third, 0).err(), Some(Error::BUSY));
+    drop((let_go, let_go_too));
+    for answer in waiting {
+        assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
+    }
+    assert!(pool.open(&third, 0).is_ok());
+}
+
+#[test]
+fn releases_that_wait_are_bounded_and_in_nobodys_way() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let max_queue = 3;
+    let pool = Running::start(Config {
+        max_queue,
+        ..CONFIG
+    });
+    let (there, arrived) = bounded(1);
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&path, move || {
+        there.send(()).unwrap();
+        held.recv().unwrap_or_default();
+    });
+    arrived.recv_timeout(PATIENCE).unwrap();
+    let (sender, said) = unbounded();
+    let release = |n| {
+        let sender = sender.clone();
+        let released = Box::new(move |_| sender.send(n).unwrap());
+        pool.0
+            .release(path.as_os_str().as_encoded_bytes(), released)
+    };
+    for n in 0..max_queue {
+        assert_eq!(release(n), Ok(true));
+    }
+    assert_eq!(release(max_queue), Err(Error::BUSY));
+    let answers: Vec<_> = (0..max_queue)
+        .map(|_| pool.ask(&path, 0).unwrap())
+        .collect();
+    assert_eq!(pool.ask(&path, 0).err(), Some(Error::BUSY));
+    assert_eq!(pool.0.info().waiting, max_queue);
+    drop(let_go);
+    for n in 0..max_queue {
+        assert_eq!(said.recv_timeout(PATIENCE), Ok(n));
+    }
+    for answer in answers {
+        assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
+    }
+    pool.release(&path);
+    assert!(said.try_recv().is_err());
+}
+
+#[test]
+fn a_path_behind_many_that_block_does_not_wait_for_one_after_the_other() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let sick: Vec<_> = (0..64).map(|n| names.make(&n.to_string())).collect();
+    let well = names.make("well");
+    let pool = Running::start(Config {
+        max_helpers: 128,
+        ..CONFIG
+    });
+    pool.open(&well, 0).unwrap();
+    let (let_go, held) = bounded::<()>(0);
+    for path in &sick {
+        let held = held.clone();
+        pool.ask_rudely(path, move || held.recv().unwrap_or_default());
+    }
+    let asked = Instant::now();
+    pool.open(&well, 0).unwrap();
+    // That a helper is blocked takes 10 ms to be seen.
+    assert!(asked.elapsed() < Duration::from_millis(400));
+    drop(let_go);
+}
+
+#[test]
+fn what_is_refused_because_every_helper_is_stuck_is_counted() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let (sick, well) = (names.make("a"), names.make("b"));
+    let max_helpers = 1;
+    let pool = Running::start(Config {
+        max_helpers,
+        ..CONFIG
+    });
+    let (let_go, held) = bounded::<()>(0);
+    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    let (given_up, answer) = Answer::new();
+    given_up.wanted.store(false, Ordering::SeqCst);
+    let path = well.as_os_str().as_encoded_bytes();
+    pool.0.open(path, Spec::netlink(0), given_up).unwrap();
+    for _ in 0..3 {
+        assert_eq!(pool.open(&well, 0).err(), Some(Error::BUSY));
+    }
+    assert!(answer.recv_timeout(PATIENCE).is_err());
+    let info = pool.0.info();
+    assert_eq!((info.refused, info.cancelled), (3, 1));
+    assert_eq!((info.opened, info.failed), (1, 0));
+    drop(let_go);
+}
