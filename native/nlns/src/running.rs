@@ -66,7 +66,8 @@ fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
 }
 
 /// `{:pending, resource}`, and then `{:nlns, ref, :released}`, or `{:nlns, ref, {:error, {stage, errno}}}`
-/// when it will not be, unless it is cancelled; `:ok` if nothing is there to be released; or `{:error, {stage, errno}}` at once.
+/// when it will not be, unless it is cancelled; `:ok` if nothing is there to be released; or
+/// `{:error, {stage, errno}}` at once.
 #[rustler::nif]
 fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>) -> Term<'a> {
     let message = Message::new(env, |env| {
