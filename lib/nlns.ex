@@ -210,7 +210,7 @@ defmodule Nlns do
   `{:name, name}` is the path `/run/netns/NAME` here and `{:pid, pid}` is `/proc/PID/ns/net`, whatever process
   that is. Who came by another path to the same namespace stays.
 
-  Use it before deleting a namespace when `linger` must not delay its end. A helper that does not get
+  Use it before deleting a namespace when `idle_timeout` must not delay its end. A helper that does not get
   to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`, or
   `{:error, {:thread, 108}}` if the application is stopped meanwhile. As many releases of a path may wait as
   requests (`max_queue`); one more answers `{:error, {:thread, 11}}`.
@@ -234,7 +234,7 @@ defmodule Nlns do
   @doc """
   The pool at this moment.
 
-    * `max_helpers`, `linger` (ms), `max_queue`: the configuration
+    * `max_helpers`, `idle_timeout` (ms), `max_queue`: the configuration
     * `helpers`: a map per helper thread: `id`, `state` (`:parked` in no namespace, `:pinned` in one and
       idle, `:serving`, or `:stuck`: serving one batch for over a second, so it must be blocked in the
       kernel), `path` and `pinned_ms` (where it is and for how long; `nil` if in no namespace), `served`

@@ -14,7 +14,7 @@ case Nlns.Netns.check() do
 end
 
 # Short, so that after each test helpers are soon back from where they were.
-Nlns.NetnsCase.start_with(linger: 50)
+Nlns.NetnsCase.start_with(idle_timeout: 50)
 
 # Long, because what is waited for comes, however busy the machine is.
 ExUnit.start(capture_log: true, assert_receive_timeout: 10_000)

@@ -49,7 +49,7 @@ defmodule Bench.W8 do
     try do
       :ok = call.(:code, :add_pathsa, [:code.get_path()])
 
-      for {key, value} <- [max_helpers: 1_100, linger: :infinity] do
+      for {key, value} <- [max_helpers: 1_100, idle_timeout: :infinity] do
         :ok = call.(:application, :set_env, [:nlns, key, value])
       end
 

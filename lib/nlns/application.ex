@@ -20,7 +20,7 @@ defmodule Nlns.Application do
     # Now, because a VM that has run out of descriptors cannot load a module.
     children = if Telemetry.look_up(), do: [Telemetry.Helpers], else: []
 
-    case Native.start(config.max_helpers, config.linger, config.max_queue) do
+    case Native.start(config.max_helpers, config.idle_timeout, config.max_queue) do
       :ok -> Supervisor.start_link(children, @supervisor)
       {:error, errno} -> {:error, {:thread, errno}}
     end

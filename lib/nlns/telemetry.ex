@@ -32,7 +32,7 @@ defmodule Nlns.Telemetry do
   has left:
 
     * `:helper` is its `id` in `Nlns.info/0`, `:path` what led it there, `:duration` for how long it was there
-    * `:reason` is `:lingered` (idle for that long), `:gone` (the name was deleted or the process has
+    * `:reason` is `:idle` (idle for that long), `:gone` (the name was deleted or the process has
       ended), `:released` (`Nlns.release/2`), `:moved` (needed elsewhere), `:relieved` (another helper
       sleeps there) or `:died` (its thread has)
     * `:count` is 1, and one more for each event of the same kind that was left out before it: 1,024
@@ -69,7 +69,7 @@ defmodule Nlns.Telemetry do
     by_state = Map.merge(%{parked: 0, pinned: 0, serving: 0, stuck: 0}, states)
 
     info
-    |> Map.drop([:max_helpers, :linger, :max_queue])
+    |> Map.drop([:max_helpers, :idle_timeout, :max_queue])
     |> Map.put(:helpers, length(info.helpers))
     |> Map.merge(by_state)
   end

@@ -42,8 +42,10 @@ defmodule Nlns.Top do
   defp lines(lines, screen), do: Enum.map(lines, &[cut(&1, screen.columns), "\n"])
 
   defp settings(now) do
-    linger = if now.linger == :infinity, do: "infinity", else: "#{now.linger} ms"
-    "max_helpers #{now.max_helpers}, linger #{linger}, max_queue #{now.max_queue}"
+    idle_timeout =
+      if now.idle_timeout == :infinity, do: "infinity", else: "#{now.idle_timeout} ms"
+
+    "max_helpers #{now.max_helpers}, idle_timeout #{idle_timeout}, max_queue #{now.max_queue}"
   end
 
   defp summary(now, screen) do

@@ -24,7 +24,7 @@ defmodule Nlns.BoundsTest do
   end
 
   test "a single helper serves every path" do
-    restart(max_helpers: 1, linger: :infinity)
+    restart(max_helpers: 1, idle_timeout: :infinity)
     paths = for _ <- 1..4, do: netns()
     on_exit(fn -> Enum.each(paths, &Nlns.release/1) end)
     cookies = Enum.map(paths, &cookie_at/1)
@@ -34,7 +34,7 @@ defmodule Nlns.BoundsTest do
   end
 
   test "a helper that would stay for ever gives way to a path that has none" do
-    restart(max_helpers: 2, linger: :infinity)
+    restart(max_helpers: 2, idle_timeout: :infinity)
     [third | two] = for _ <- 1..3, do: netns()
     on_exit(fn -> Enum.each([third | two], &Nlns.release/1) end)
     pin(two)
@@ -70,7 +70,7 @@ defmodule Nlns.BoundsTest do
   end
 
   test "a full queue refuses no release" do
-    restart(max_queue: 1, linger: :infinity)
+    restart(max_queue: 1, idle_timeout: :infinity)
     path = netns()
     requests = for _ <- 1..100, do: Nlns.open_in_netns_async(path, 999)
     assert Nlns.release(path) == :ok

@@ -5,13 +5,13 @@ defmodule Nlns.ConfigTest do
   alias Nlns.Config
 
   test "without settings there are 256 helpers, a second of lingering, 10,000 requests per path" do
-    assert Config.new!([]) == %Config{max_helpers: 256, linger: 1_000, max_queue: 10_000}
+    assert Config.new!([]) == %Config{max_helpers: 256, idle_timeout: 1_000, max_queue: 10_000}
   end
 
   test "each setting takes its whole range" do
     for {key, values} <- [
           max_helpers: [1, 4_194_304],
-          linger: [0, 4_294_967_295],
+          idle_timeout: [0, 4_294_967_295],
           max_queue: [1, 1_000_000_000]
         ],
         value <- values do
@@ -23,7 +23,7 @@ defmodule Nlns.ConfigTest do
     for {key, values, expected} <- [
           {:max_helpers, [0, -1, 4_194_305, 1.0, "256", nil, :infinity],
            "an integer from 1 to 4194304 (threads)"},
-          {:linger, [-1, 4_294_967_296, 0.5, nil, :never],
+          {:idle_timeout, [-1, 4_294_967_296, 0.5, nil, :never],
            ":infinity or an integer from 0 to 4294967295 (ms)"},
           {:max_queue, [0, 1_000_000_001, nil, :infinity],
            "an integer from 1 to 1000000000 (requests per path)"}
@@ -41,7 +41,7 @@ defmodule Nlns.ConfigTest do
 
     for {key, value, text} <- [
           {:max_helpers, 0, "config :nlns, max_helpers: expected an integer from 1"},
-          {:lingre, 5, "config :nlns, lingre: no such key"}
+          {:idle_timout, 5, "config :nlns, idle_timout: no such key"}
         ] do
       Application.put_env(:nlns, key, value)
       assert {:error, reason} = Application.start(:nlns)

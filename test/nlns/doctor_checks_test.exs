@@ -139,7 +139,7 @@ defmodule Nlns.DoctorChecksTest do
   end
 
   test "a wrong setting is repeated in its own words" do
-    error = %ArgumentError{message: "config :nlns, linger: expected ..., got: -1"}
+    error = %ArgumentError{message: "config :nlns, idle_timeout: expected ..., got: -1"}
     reason = {:bad_return, {{Nlns.Application, :start, [:normal, []]}, {:EXIT, {error, []}}}}
     assert Facts.reason(reason) == error.message
 

@@ -24,11 +24,11 @@ defmodule Nlns.DoctorTest do
     assert capture_io(fn -> assert Doctor.report() == :ok end) =~ "ok        application"
 
     Application.stop(:nlns)
-    Application.put_env(:nlns, :linger, -1)
+    Application.put_env(:nlns, :idle_timeout, -1)
     output = capture_io(fn -> assert Doctor.report() == :error end)
 
     assert output =~
-             ~r/missing   application +does not start\n +:nlns: config :nlns, linger: expected/
+             ~r/missing   application +does not start\n +:nlns: config :nlns, idle_timeout: expected/
 
     assert output =~ ~r/optional  open in another namespace +not tried/
   end

@@ -14,7 +14,7 @@ defmodule Nlns.FaultsTest do
 
   test "without descriptors each step is answered with its errno, and all is well with them again",
        %{paths: paths} do
-    vm [paths: paths], config: [linger: :infinity] do
+    vm [paths: paths], config: [idle_timeout: :infinity] do
       {:ok, modules} = :application.get_key(:nlns, :modules)
       Enum.each(modules, &Code.ensure_loaded!/1)
       [pinned, other, _] = paths
@@ -66,7 +66,7 @@ defmodule Nlns.FaultsTest do
     vm [], wrap: @user ++ ~w(unshare -Urnm), config: nil do
       own_run()
       paths = for _ <- 1..4, do: Netns.path(Netns.new())
-      Application.put_all_env(nlns: [linger: :infinity])
+      Application.put_all_env(nlns: [idle_timeout: :infinity])
       {:ok, _} = Application.ensure_all_started(:nlns)
       assert poll(fn -> Nlns.info().started == 1 end)
       limit = &System.cmd("prlimit", ["--pid", System.pid(), "--nproc=#{&1}:"])
@@ -88,11 +88,11 @@ defmodule Nlns.FaultsTest do
 
   # The limits of a user namespace of its own: namespaces(7), inotify(7).
   for limit <- ~w(max_inotify_instances max_inotify_watches) do
-    test "with #{limit} used up, a deleted namespace is left soon, however long linger is" do
+    test "with #{limit} used up, a deleted namespace is left soon, however long idle_timeout is" do
       vm [limit: unquote(limit)], wrap: ~w(unshare -Urnm), config: nil do
         {_, 0} = System.cmd("mount", ~w(-t tmpfs none /mnt))
         File.write!("/proc/sys/user/#{limit}", "0")
-        Application.put_all_env(nlns: [linger: :infinity])
+        Application.put_all_env(nlns: [idle_timeout: :infinity])
         {:ok, _} = Application.ensure_all_started(:nlns)
         File.touch!("/mnt/name")
         {_, 0} = System.cmd("unshare", ~w(--net=/mnt/name true))
@@ -144,7 +144,7 @@ defmodule Nlns.FaultsTest do
     {mount, blocked} = BlockedMount.start()
 
     vm =
-      start_vm [path: path, blocked: blocked], config: [linger: :infinity] do
+      start_vm [path: path, blocked: blocked], config: [idle_timeout: :infinity] do
         # Called while it still naps where it has just served.
         assert open(path) == :ok
         spawn(fn -> open(blocked) end)

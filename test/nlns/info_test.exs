@@ -1,7 +1,7 @@
 defmodule Nlns.InfoTest do
   use Nlns.NetnsCase
 
-  @keys ~w(max_helpers linger max_queue helpers stuck paths waiting opened failed refused cancelled
+  @keys ~w(max_helpers idle_timeout max_queue helpers stuck paths waiting opened failed refused cancelled
            closing entered woken started died)a
   @helper_keys ~w(id state path pinned_ms served)a
 
@@ -19,12 +19,12 @@ defmodule Nlns.InfoTest do
   end
 
   test "the configuration is what it was started with" do
-    restart(max_helpers: 3, linger: 70, max_queue: 9)
-    assert %{max_helpers: 3, linger: 70, max_queue: 9} = Nlns.info()
-    restart(linger: :infinity)
-    assert %{linger: :infinity} = Nlns.info()
+    restart(max_helpers: 3, idle_timeout: 70, max_queue: 9)
+    assert %{max_helpers: 3, idle_timeout: 70, max_queue: 9} = Nlns.info()
+    restart(idle_timeout: :infinity)
+    assert %{idle_timeout: :infinity} = Nlns.info()
     start_with([])
-    assert %{max_helpers: 256, linger: 1_000, max_queue: 10_000} = Nlns.info()
+    assert %{max_helpers: 256, idle_timeout: 1_000, max_queue: 10_000} = Nlns.info()
   end
 
   test "a pool that has done nothing has one helper and has counted nothing" do
@@ -38,7 +38,7 @@ defmodule Nlns.InfoTest do
   end
 
   test "each answer is counted once, by what it was" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     path = netns()
 
     for _ <- 1..3, do: Nlns.close_fd(elem(Nlns.open_in_netns(path, 0), 1))
@@ -53,7 +53,7 @@ defmodule Nlns.InfoTest do
   end
 
   test "a helper says where it is, for how long, and what it has done" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     path = netns()
     started = System.monotonic_time(:millisecond)
     for _ <- 1..5, do: cookie_at(path)
@@ -86,7 +86,7 @@ defmodule Nlns.InfoTest do
   end
 
   test "helpers have each an id that is not used again" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     paths = for _ <- 1..4, do: netns()
     pin(paths)
     %{helpers: helpers, started: started} = Nlns.info()

@@ -10,7 +10,7 @@ defmodule Nlns.LetGoTest do
   @count 32
 
   setup do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     :ok
   end
 

@@ -13,7 +13,7 @@ defmodule Nlns.ProcessPathTest do
   end
 
   test "it ends also while a helper would stay there for ever" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     process = Netns.process()
     cookie_at(process.path)
     assert [_] = Proc.threads_outside()
@@ -35,7 +35,7 @@ defmodule Nlns.ProcessPathTest do
   end
 
   test "the paths that mean 'here' mean the VM, whatever the helpers are doing" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     paths = for _ <- 1..3, do: netns()
     on_exit(fn -> Enum.each(paths, &Nlns.release/1) end)
     cookies = Enum.map(paths, &cookie_at/1)

@@ -3,7 +3,7 @@ defmodule Nlns.ReleaseTest do
   use Nlns.NetnsCase
 
   setup do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     path = netns()
     on_exit(fn -> Nlns.release(path) end)
     %{path: path}

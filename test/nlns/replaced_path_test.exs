@@ -3,7 +3,7 @@ defmodule Nlns.ReplacedPathTest do
   use Nlns.NetnsCase
 
   setup do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     path = netns()
     inside = Netns.add_link(path)
     assert inside in links_at(path)

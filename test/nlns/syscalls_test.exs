@@ -17,7 +17,7 @@ defmodule Nlns.SyscallsTest do
   @none ~w(%file setns clone clone3 nanosleep clock_nanosleep)
 
   test "an open and its close take six system calls" do
-    restart(linger: 60_000)
+    restart(idle_timeout: 60_000)
     path = netns()
     open_and_close(path)
     file = Path.join(tmp_dir(), "counts")

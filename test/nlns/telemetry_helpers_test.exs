@@ -14,7 +14,7 @@ defmodule Nlns.TelemetryHelpersTest do
     on_exit(fn -> start_with(before) end)
     Recorder.install()
     on_exit(&Recorder.remove/0)
-    start_with(linger: :infinity)
+    start_with(idle_timeout: :infinity)
     %{path: netns()}
   end
 

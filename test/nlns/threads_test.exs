@@ -6,7 +6,7 @@ defmodule Nlns.ThreadsTest do
   @numbers %{ill: 4, bus: 7, fpe: 8, kill: 9, segv: 11, stop: 19}
 
   test "only helpers are ever outside the VM's namespace, whatever goes on" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     # One sleeps where nothing is asked for, so that there is always something to be seen.
     pin([netns()])
     paths = for _ <- 1..4, do: netns()
@@ -35,7 +35,7 @@ defmodule Nlns.ThreadsTest do
   end
 
   test "threads of the pool say so by name: one keeper, one watcher, one closer, helpers" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     paths = for _ <- 1..3, do: netns()
     on_exit(fn -> Enum.each(paths, &Nlns.release/1) end)
     pin(paths)
@@ -44,13 +44,13 @@ defmodule Nlns.ThreadsTest do
     eventually(fn ->
       names = Enum.frequencies_by(Proc.pool_threads(), & &1.name)
       {helpers, others} = Map.pop(names, "nlns-helper")
-      assert others == %{"nlns-keeper" => 1, "nlns-watcher" => 1, "nlns-closer" => 1}
+      assert others == %{"nlns-manager" => 1, "nlns-watcher" => 1, "nlns-closer" => 1}
       assert helpers == length(Nlns.info().helpers)
     end)
   end
 
   test "threads of the pool take no signals but their own faults" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     path = netns()
     pin([path])
 
@@ -148,7 +148,7 @@ defmodule Nlns.ThreadsTest do
     # Or the new pool's descriptors have the numbers of the old one's.
     :ok = Application.stop(:nlns)
     before = Map.keys(Proc.descriptors())
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     process = Netns.process()
     path = netns()
     pool = Map.keys(Proc.descriptors()) -- before

@@ -16,7 +16,7 @@ defmodule Nlns.TopTest do
         entered: 1,
         waiting: 7,
         paths: 2,
-        linger: :infinity,
+        idle_timeout: :infinity,
         helpers: [
           helper(1, served: 240, state: :pinned, path: "/run/netns/blue", pinned_ms: 1_500),
           helper(2, served: 50, state: :serving, path: "/proc/17/ns/net", pinned_ms: 90_000)
@@ -24,7 +24,7 @@ defmodule Nlns.TopTest do
       )
 
     assert text(before, now, 500, @wide) == """
-           nlns on a@b  max_helpers 256, linger infinity, max_queue 10000
+           nlns on a@b  max_helpers 256, idle_timeout infinity, max_queue 10000
            helpers 2 (1 serving, 1 pinned), paths 2, waiting 7, started 1, died 0
            opened/s 500  failed/s 0  refused/s 10  cancelled/s 0  entered/s 2
 
@@ -117,7 +117,7 @@ defmodule Nlns.TopTest do
   defp info(changes) do
     Enum.into(changes, %{
       max_helpers: 256,
-      linger: 1_000,
+      idle_timeout: 1_000,
       max_queue: 10_000,
       helpers: [],
       paths: 0,

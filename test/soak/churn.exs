@@ -16,7 +16,7 @@ defmodule Nlns.Soak.Churn do
   @slots 960
   # The part of the time in which memory grows to what it needs.
   @warm_up 0.3
-  @settings [linger: 1_000, max_helpers: 32]
+  @settings [idle_timeout: 1_000, max_helpers: 32]
 
   def run(seconds, seed) do
     Logger.configure(level: :error)

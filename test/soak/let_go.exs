@@ -8,7 +8,7 @@ Code.require_file("support/let_go.exs", __DIR__)
 alias Nlns.Soak.LetGo
 
 count = 256
-Application.put_all_env(nlns: [linger: :infinity, max_helpers: 2 * count])
+Application.put_all_env(nlns: [idle_timeout: :infinity, max_helpers: 2 * count])
 {:ok, _} = Application.ensure_all_started(:nlns)
 
 ms = fn time -> :io_lib.format("~10.1f", [time]) end
@@ -20,7 +20,7 @@ end
 IO.puts("\nms from `ip netns del` to the end of its veth pair, #{count} of each, by turns")
 IO.puts([String.duplicate(" ", 42), "    median     worst"])
 {pinned, beside} = LetGo.measure(count, :pinned)
-row.("a helper sleeps there, linger :infinity", pinned)
+row.("a helper sleeps there, idle_timeout :infinity", pinned)
 row.("  untouched by nlns", beside)
 {released, beside_released} = LetGo.measure(count, :released)
 row.("released before", released)

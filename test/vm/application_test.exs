@@ -7,7 +7,7 @@ defmodule Nlns.VM.ApplicationTest do
   import Nlns.VM
   alias Nlns.VM.{BlockedMount, Netns}
 
-  @pinned [config: [linger: :infinity]]
+  @pinned [config: [idle_timeout: :infinity]]
 
   test "after the stop no thread of the pool is left, and a start serves again" do
     paths = for _ <- 1..8, do: Netns.new_for_test()
@@ -52,7 +52,7 @@ defmodule Nlns.VM.ApplicationTest do
   test "requests in flight at the stop get one answer each, a socket or ESHUTDOWN" do
     paths = for _ <- 1..4, do: Netns.new_for_test()
 
-    vm [paths: paths], config: [linger: :infinity, max_queue: 100_000] do
+    vm [paths: paths], config: [idle_timeout: :infinity, max_queue: 100_000] do
       Logger.configure(level: :error)
       path_of = fn n -> Enum.at(paths, rem(n, 4)) end
       # Few enough for the limit of descriptors, all of them in the mailbox at once.

@@ -57,7 +57,7 @@ defmodule Nlns.VM.EndTest do
     bindings = [state: state, paths: paths, blocked: blocked, ending: ending]
 
     vm =
-      start_vm bindings, config: [linger: :infinity, max_queue: 100_000] do
+      start_vm bindings, config: [idle_timeout: :infinity, max_queue: 100_000] do
         Logger.configure(level: :error)
         bring(state, paths, blocked)
         announce()

@@ -32,7 +32,7 @@ defmodule Nlns.VM.FuzzTest do
     odd = ["/proc/self/ns/mnt", "/run/netns", "/dev/null", "", ".", "/not/there", "a\0b"]
     bindings = [modules: modules, seed: seed, rounds: rounds, paths: paths ++ odd]
 
-    vm bindings, config: [linger: 20], bound: @bound do
+    vm bindings, config: [idle_timeout: 20], bound: @bound do
       # The seed is part of whatever goes wrong.
       IO.puts("NLNS_FUZZ_SEED=#{seed} rounds=#{rounds}")
       Logger.configure(level: :none)

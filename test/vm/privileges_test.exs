@@ -42,7 +42,7 @@ defmodule Nlns.VM.PrivilegesTest do
     end
 
     test "can do all of it in namespaces of their own" do
-      vm [], wrap: @nobody ++ ~w(unshare -Urnm), config: [linger: :infinity] do
+      vm [], wrap: @nobody ++ ~w(unshare -Urnm), config: [idle_timeout: :infinity] do
         assert_all_works()
       end
     end
@@ -59,14 +59,14 @@ defmodule Nlns.VM.PrivilegesTest do
   end
 
   test "in a user, network and mount namespace of one's own all of it works" do
-    vm [], wrap: ~w(unshare -Urnm), config: [linger: :infinity] do
+    vm [], wrap: ~w(unshare -Urnm), config: [idle_timeout: :infinity] do
       assert_all_works()
     end
   end
 
   # Without -n: the VM's own network namespace belongs to the outer user namespace.
   test "a helper that may enter a namespace but not go back dies, and all answers are right" do
-    vm [], wrap: ~w(unshare -Urm), config: [linger: 20] do
+    vm [], wrap: ~w(unshare -Urm), config: [idle_timeout: 20] do
       paths = for _ <- 1..4, do: process()
       # As a fresh thread would be answered.
       home = "/proc/self/ns/net"

@@ -17,7 +17,7 @@ defmodule Nlns.VM.RestartTest do
 
       vm =
         start_vm [state: state, paths: paths, peer: peer, blocked: blocked],
-          config: [linger: :infinity, max_queue: 100_000] do
+          config: [idle_timeout: :infinity, max_queue: 100_000] do
           Logger.configure(level: :error)
 
           # The command line, and so this script, is run once per boot.

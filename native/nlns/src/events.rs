@@ -1,6 +1,6 @@
 //! Where helpers settle and when they leave, for `:telemetry`.
 
-use nlns_core::{Event, What, Why};
+use nlns_core::{Event, EventKind, LeaveReason};
 use rustler::{Binary, Encoder, Env, NewBinary, Term};
 
 use crate::message::Message;
@@ -19,8 +19,8 @@ fn events(env: Env<'_>) -> Vec<Term<'_>> {
     };
     let message = Message::new(env, |env| (terms::nlns(), terms::events()).encode(env));
     // Whoever has died wants no events.
-    let bell = Box::new(move || _ = message.send(|_, message| message));
-    let events = pool.events(AT_ONCE, bell);
+    let waker = Box::new(move || _ = message.send(|_, message| message));
+    let events = pool.events(AT_ONCE, waker);
     events.iter().map(|event| term(env, event)).collect()
 }
 
@@ -30,15 +30,15 @@ fn term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
     let path: Binary<'_> = path.into();
     let Event { helper, count, .. } = event;
     match event.what {
-        What::Pinned => (terms::pinned(), helper, path, count).encode(env),
-        What::Left(after, why) => {
+        EventKind::Pinned => (terms::pinned(), helper, path, count).encode(env),
+        EventKind::Left(after, why) => {
             let why = match why {
-                Why::Lingered => terms::lingered(),
-                Why::Gone => terms::gone(),
-                Why::Released => terms::released(),
-                Why::Moved => terms::moved(),
-                Why::Relieved => terms::relieved(),
-                Why::Died => terms::died(),
+                LeaveReason::Idle => terms::idle(),
+                LeaveReason::Gone => terms::gone(),
+                LeaveReason::Released => terms::released(),
+                LeaveReason::Moved => terms::moved(),
+                LeaveReason::Relieved => terms::relieved(),
+                LeaveReason::Died => terms::died(),
             };
             let after = after.as_nanos() as u64;
             (terms::left(), helper, path, count, after, why).encode(env)

@@ -8,7 +8,7 @@ use crate::{running, terms};
 #[derive(NifMap)]
 struct PoolMap<'a> {
     max_helpers: usize,
-    linger: Term<'a>,
+    idle_timeout: Term<'a>,
     max_queue: usize,
     helpers: Vec<HelperMap<'a>>,
     paths: usize,
@@ -44,8 +44,8 @@ fn pool_map(env: Env<'_>, info: Info) -> PoolMap<'_> {
     let is_stuck = |helper: &&HelperInfo| helper.state == State::Stuck;
     PoolMap {
         max_helpers: info.config.max_helpers,
-        linger: match info.config.linger {
-            Some(linger) => (linger.as_millis() as u64).encode(env),
+        idle_timeout: match info.config.idle_timeout {
+            Some(idle_timeout) => (idle_timeout.as_millis() as u64).encode(env),
             None => terms::infinity().encode(env),
         },
         max_queue: info.config.max_queue,

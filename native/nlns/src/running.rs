@@ -25,13 +25,18 @@ pub fn pool_or_stopped() -> Result<Arc<Pool>, Error> {
     pool().ok_or(Error::STOPPED)
 }
 
-/// `linger` in ms, or `nil` for ever. Starts the keeper thread: the one thread that a NIF makes, once
+/// `idle_timeout` in ms, or `nil` for ever. Starts the manager thread: the one thread that a NIF makes, once
 /// per start of the application, when nothing can be waiting for this call.
 #[rustler::nif]
-fn start(env: Env<'_>, max_helpers: usize, linger: Option<u64>, max_queue: usize) -> Term<'_> {
+fn start(
+    env: Env<'_>,
+    max_helpers: usize,
+    idle_timeout: Option<u64>,
+    max_queue: usize,
+) -> Term<'_> {
     let config = Config {
         max_helpers,
-        linger: linger.map(Duration::from_millis),
+        idle_timeout: idle_timeout.map(Duration::from_millis),
         max_queue,
     };
     match Pool::start(config) {
@@ -46,7 +51,7 @@ fn start(env: Env<'_>, max_helpers: usize, linger: Option<u64>, max_queue: usize
     }
 }
 
-/// `:pending`, and then `{:nlns, ref, {:stopped, stuck, keeper}}`: how many threads are stuck in the
+/// `:pending`, and then `{:nlns, ref, {:stopped, stuck, manager}}`: how many threads are stuck in the
 /// kernel, and the id of the thread that sent this and ends now. `:ok` if there is no pool.
 #[rustler::nif]
 fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
@@ -55,10 +60,10 @@ fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
     };
     let message = Message::new(env, |env| (*reference).in_env(env));
     pool.stop(Box::new(move |stuck| {
-        let keeper = rustix::thread::gettid().as_raw_nonzero().get();
+        let manager = rustix::thread::gettid().as_raw_nonzero().get();
         // A caller that has died needs no answer.
         message.send(|env, reference| {
-            let stopped = (terms::stopped(), stuck, keeper);
+            let stopped = (terms::stopped(), stuck, manager);
             (terms::nlns(), reference, stopped).encode(env)
         });
     }));

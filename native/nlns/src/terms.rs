@@ -29,7 +29,7 @@ rustler::atoms! {
     // events
     events,
     left,
-    lingered,
+    idle,
     gone,
     moved,
     relieved,

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::helper::Helper;
 use crate::path::Path;
-use crate::release::Departure;
+use crate::release::LeaveRequest;
 use crate::work::NAP;
 
 pub(crate) use roster::Bed;
@@ -45,7 +45,7 @@ pub(crate) enum Called {
     Enough,
     /// A sleeper was woken, which stays on another processor or not.
     Woken { elsewhere: bool },
-    /// The keeper must start one.
+    /// The manager must start one.
     Hire,
     /// All there may be are at work.
     Nobody,
@@ -136,10 +136,10 @@ impl Crew {
         }
     }
 
-    /// Asks every helper to leave that is where `path` led it; they share `departure`.
-    pub(crate) fn send_away(&self, path: &Arc<Path>, departure: &Departure) {
+    /// Asks every helper to leave that is where `path` led it; they share `leave_request`.
+    pub(crate) fn send_away(&self, path: &Arc<Path>, leave_request: &LeaveRequest) {
         for helper in self.helpers() {
-            if helper.ask_to_leave(path, departure.clone()) {
+            if helper.ask_to_leave(path, leave_request.clone()) {
                 self.rouse(&helper);
             }
         }

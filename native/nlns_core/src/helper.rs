@@ -11,7 +11,7 @@ use rustix::thread::sched_getcpu;
 
 use crate::cpus;
 use crate::path::Path;
-use crate::release::Departure;
+use crate::release::LeaveRequest;
 use crate::watcher::Watch;
 
 const RESTING: u8 = 0;
@@ -22,7 +22,7 @@ pub(crate) struct Helper {
     pub(crate) id: u64,
     /// Its place among those asleep in a namespace, when it last was; guarded by the roster's lock.
     pub(crate) bed: AtomicU64,
-    /// Written by the helper itself only (and by the keeper once its thread is gone), after it has moved.
+    /// Written by the helper itself only (and by the manager once its thread is gone), after it has moved.
     place: Mutex<Option<Place>>,
     /// Somebody has lifted it from its bed and counts it as awake.
     called: AtomicBool,
@@ -47,7 +47,7 @@ pub(crate) struct Place {
     pub(crate) path: Arc<Path>,
     pub(crate) since: Instant,
     /// Who waits for it to leave; dropping them with the place tells them.
-    departures: Vec<Departure>,
+    leave_requests: Vec<LeaveRequest>,
     /// From before it sleeps here for the first time, where that can be had.
     pub(crate) watch: Option<Watch>,
     /// It has slept here, and somebody was told.
@@ -59,7 +59,7 @@ impl Place {
         Self {
             path,
             since: Instant::now(),
-            departures: Vec::new(),
+            leave_requests: Vec::new(),
             watch: None,
             settled: false,
         }
@@ -72,7 +72,7 @@ impl Place {
 
     /// Whether somebody waits for it to be left.
     pub(crate) fn is_asked_for(&self) -> bool {
-        !self.departures.is_empty()
+        !self.leave_requests.is_empty()
     }
 }
 
@@ -130,12 +130,12 @@ impl Helper {
         self.called.swap(false, Ordering::AcqRel)
     }
 
-    /// Asks it to leave `path`; `false` if it is not there. `departure` is dropped when it has left.
-    pub(crate) fn ask_to_leave(&self, path: &Arc<Path>, departure: Departure) -> bool {
+    /// Asks it to leave `path`; `false` if it is not there. `leave_request` is dropped when it has left.
+    pub(crate) fn ask_to_leave(&self, path: &Arc<Path>, leave_request: LeaveRequest) -> bool {
         let mut place = self.place.lock();
         match place.as_mut() {
             Some(place) if Arc::ptr_eq(&place.path, path) => {
-                place.departures.push(departure);
+                place.leave_requests.push(leave_request);
                 self.asked.store(true, Ordering::SeqCst);
                 true
             }
@@ -144,9 +144,9 @@ impl Helper {
     }
 
     /// Whoever waits for it to leave is told to wait no longer.
-    pub(crate) fn give_up_departures(&self) {
+    pub(crate) fn fail_leave_requests(&self) {
         if let Some(place) = self.place.lock().as_mut() {
-            place.departures.drain(..).for_each(|d| d.give_up());
+            place.leave_requests.drain(..).for_each(|d| d.give_up());
         }
     }
 
@@ -161,7 +161,7 @@ impl Helper {
 
     /// Takes note of what it was asked; whether that was to leave the place where it is now.
     pub(crate) fn must_leave(&self) -> bool {
-        // Under the lock, as it is set to ask for a departure: none comes between.
+        // Under the lock, as it is set to ask it to leave: none comes between.
         let place = self.place.lock();
         self.asked.store(false, Ordering::SeqCst);
         place.as_ref().is_some_and(Place::is_asked_for)

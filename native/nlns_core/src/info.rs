@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::keeper::STUCK_AFTER;
+use crate::manager::STUCK_AFTER;
 use crate::pool::{Config, Pool};
 
 /// What a helper is doing.
@@ -99,7 +99,7 @@ impl Pool {
             failed: counters.failed.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
             cancelled: counters.cancelled.load(Ordering::Relaxed),
-            closing: crate::closers::closing(),
+            closing: crate::closer::closing(),
             entered: counters.entered.load(Ordering::Relaxed),
             started: counters.started.load(Ordering::Relaxed),
             woken: counters.woken.load(Ordering::Relaxed),

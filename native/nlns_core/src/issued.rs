@@ -12,7 +12,7 @@ use once_cell::sync::{Lazy, OnceCell};
 use parking_lot::Mutex;
 use rustix::net::sockopt::socket_cookie;
 
-use crate::socket::{Socket, Wait};
+use crate::socket::{CloseCost, Socket};
 use crate::sys;
 
 const CHUNK: usize = 1024;
@@ -66,7 +66,7 @@ impl<const N: usize> Table<N> {
 pub fn issue(fd: Socket) -> RawFd {
     // Every socket has one.
     if let Ok(cookie) = socket_cookie(fd.as_fd()) {
-        ISSUED.put(fd.as_raw_fd(), cookie << Wait::BITS | fd.wait() as u64);
+        ISSUED.put(fd.as_raw_fd(), cookie << CloseCost::BITS | fd.wait() as u64);
     }
     fd.into_raw_fd()
 }
@@ -78,7 +78,7 @@ pub fn issue(fd: Socket) -> RawFd {
 /// other `close(2)` of that number.
 pub fn reclaim(fd: RawFd) -> Option<Socket> {
     let issued = ISSUED.take(fd)?;
-    let (cookie, wait) = (issued >> Wait::BITS, Wait::from_bits(issued));
+    let (cookie, wait) = (issued >> CloseCost::BITS, CloseCost::from_bits(issued));
     let found = sys::with_borrowed(fd, |fd| socket_cookie(fd));
     (found == Ok(cookie)).then(|| Socket::used(sys::adopt(fd), wait))
 }

@@ -16,7 +16,7 @@
 //! | `counters` | what has happened, and that each answer is counted |
 //! | `cpus` | where a thread may run |
 //! | `spin` | how long it looks for work before it sleeps |
-//! | `keeper` | starting, joining and watching over helpers, ending their naps |
+//! | `manager` | starting, joining and watching over helpers, ending their naps |
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
 //! | [`observer`](Event) | what is told of helpers that settle and leave |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
@@ -27,38 +27,39 @@
 //! | [`issued`] | which descriptors were given away as numbers |
 //! | `sys` | system calls that need `unsafe` |
 
-mod closers;
+mod claim;
+mod closer;
+mod control;
 mod counters;
 mod cpus;
 mod crew;
 mod error;
+mod events;
 mod handover;
 mod helper;
 mod info;
 pub mod issued;
-mod keeper;
+mod manager;
 mod netns;
-mod observer;
 mod path;
 mod pool;
 mod process;
 mod registry;
 mod release;
-mod right;
 mod socket;
 mod spin;
 mod sys;
 mod watcher;
 mod work;
 
+#[cfg(loom)]
+pub use claim::Claim;
 pub use error::{Error, Stage};
+pub use events::{Event, EventKind, LeaveReason};
 pub use handover::{Cancelled, Handover, Sending};
 pub use info::{HelperInfo, Info, State};
 pub use netns::Spec;
-pub use observer::{Event, What, Why};
 pub use path::Reply;
 pub use pool::{Config, Pool};
-#[cfg(loom)]
-pub use right::Right;
 pub use socket::Socket;
 pub use sys::with_borrowed;

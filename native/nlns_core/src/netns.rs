@@ -1,6 +1,6 @@
 //! Network namespaces: what a path names, where this thread is, how it gets from one to the other.
 
-mod look;
+mod lookup;
 mod spec;
 
 use std::ffi::CStr;
@@ -13,8 +13,8 @@ use crate::error::{Error, Stage, uninterrupted};
 use crate::socket::Socket;
 use crate::sys;
 
-pub use look::at_hand;
-use look::{Found, Identity, look_up, open};
+pub use lookup::cached_lookup;
+use lookup::{Identity, OpenedNetns, look_up, open};
 pub use spec::Spec;
 
 /// Not `/proc/thread-self`: that is where a thread is, this is where the VM is (the main thread's).
@@ -32,18 +32,18 @@ pub struct Netns {
 
 /// The thread is not, or may not be, where it should be; all it may still do is end.
 #[derive(Debug)]
-pub struct InDoubt;
+pub struct LocationUnknown;
 
 /// Why a namespace could not be entered.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum EnterError {
     /// What an open in a fresh thread would have answered too.
     Error(Error),
     /// Nothing may be concluded from where this thread is.
-    InDoubt,
+    LocationUnknown,
 }
 
-impl Refusal {
+impl EnterError {
     fn at(stage: Stage) -> impl Fn(Errno) -> Self {
         move |errno| Self::Error(Error::new(stage, errno))
     }
@@ -93,46 +93,52 @@ impl Host {
 
     /// Takes the calling thread back. Not everybody who may enter a namespace may also go back:
     /// inside `unshare -Ur` the VM's own belongs to another user namespace.
-    pub fn return_to(&self) -> Result<Netns, InDoubt> {
-        setns(self.fd.as_fd()).map_err(|_| InDoubt)?;
+    pub fn return_to(&self) -> Result<Netns, LocationUnknown> {
+        setns(self.fd.as_fd()).map_err(|_| LocationUnknown)?;
         Ok(self.netns)
     }
 
     /// Takes the calling thread from `here` into the namespace that `path` names, and was
-    /// [`at_hand`], or else is looked up. If that fails with an [`Error`] the thread is in the VM's
+    /// [`cached_lookup`], or else is looked up. If that fails with an [`Error`] the thread is in the VM's
     /// namespace or still in `here`; see `here` after.
     pub fn enter(
         &self,
         path: &CStr,
-        at_hand: Option<Found>,
+        cached_lookup: Option<OpenedNetns>,
         here: &mut Netns,
-    ) -> Result<(), Refusal> {
-        let Found(mut fd, mut identity) = at_hand.map_or_else(|| look_up(path), Ok)?;
+    ) -> Result<(), EnterError> {
+        let OpenedNetns(mut fd, mut identity) = cached_lookup.map_or_else(|| look_up(path), Ok)?;
         if identity.is_same_namespace(&here.identity) && !self.is_home(here) {
             // Another name of the namespace this thread is in, or a name that means "where you
             // are", like /proc/thread-self/ns/net: only a look from the VM's own can tell.
-            *here = self.return_to().map_err(|InDoubt| Refusal::InDoubt)?;
-            Found(fd, identity) = look_up(path)?;
+            *here = self
+                .return_to()
+                .map_err(|LocationUnknown| EnterError::LocationUnknown)?;
+            OpenedNetns(fd, identity) = look_up(path)?;
         }
-        setns(fd.as_fd()).map_err(Refusal::at(Stage::Setns))?;
+        setns(fd.as_fd()).map_err(EnterError::at(Stage::Setns))?;
         let cookie = self
             .arrived(fd.as_fd(), &identity)
-            .map_err(|InDoubt| Refusal::InDoubt)?;
+            .map_err(|LocationUnknown| EnterError::LocationUnknown)?;
         *here = Netns { identity, cookie };
         Ok(())
     }
 
     /// Proves that the calling thread is where `fd` is, and tells the cookie of the sockets there.
-    fn arrived(&self, fd: BorrowedFd<'_>, identity: &Identity) -> Result<Option<u64>, InDoubt> {
+    fn arrived(
+        &self,
+        fd: BorrowedFd<'_>,
+        identity: &Identity,
+    ) -> Result<Option<u64>, LocationUnknown> {
         if self.ids_are_cookies {
             // Each socket is compared with it, which proves the place as well.
-            return sys::namespace_id(fd).map(Some).map_err(|_| InDoubt);
+            return sys::namespace_id(fd).map(Some).map_err(|_| LocationUnknown);
         }
-        let thread = Identity::of_path(OF_THREAD).map_err(|_| InDoubt)?;
+        let thread = Identity::of_path(OF_THREAD).map_err(|_| LocationUnknown)?;
         thread
             .is_same_namespace(identity)
             .then_some(None)
-            .ok_or(InDoubt)
+            .ok_or(LocationUnknown)
     }
 }
 
@@ -148,12 +154,12 @@ impl Netns {
     }
 
     /// A close-on-exec socket, proven to be in this namespace, in which the calling thread must be.
-    pub fn socket(&mut self, spec: Spec) -> Result<Socket, Refusal> {
-        let fd = spec.socket().map_err(Refusal::at(Stage::Socket))?;
+    pub fn socket(&mut self, spec: Spec) -> Result<Socket, EnterError> {
+        let fd = spec.socket().map_err(EnterError::at(Stage::Socket))?;
         match sys::netns_cookie(fd.as_fd()) {
             Ok(cookie) if *self.cookie.get_or_insert(cookie) == cookie => Ok(fd),
             Err(Errno::NOPROTOOPT) if self.cookie.is_none() => Ok(fd),
-            _ => Err(Refusal::InDoubt),
+            _ => Err(EnterError::LocationUnknown),
         }
     }
 }
@@ -174,7 +180,7 @@ mod tests {
         if netns.cookie.is_some() {
             assert!(matches!(
                 netns.socket(Spec::netlink(0)),
-                Err(Refusal::InDoubt)
+                Err(EnterError::LocationUnknown)
             ));
         }
     }

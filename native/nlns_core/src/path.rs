@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use crate::claim::Claim;
 use crate::error::Error;
 use crate::netns::Spec;
 use crate::process::Process;
-use crate::release::{Announce, Departure};
-use crate::right::Right;
+use crate::release::{LeaveRequest, OnLeft};
 use crate::socket::Socket;
 
 /// How an answer leaves the pool. Called on a thread of the pool, never on the submitter's.
@@ -34,7 +34,7 @@ pub(crate) struct Request {
 /// What waits in a queue.
 pub(crate) enum Job {
     Open(Request),
-    Release(Departure),
+    Release(LeaveRequest),
 }
 
 pub(crate) struct Path {
@@ -49,7 +49,7 @@ pub(crate) struct Path {
     /// Releases in the queue, and those for which helpers have yet to leave.
     releases: Arc<AtomicUsize>,
     /// Whoever has it, the ready queue or one helper, has the path.
-    scheduled: Right,
+    scheduled: Claim,
     /// Helpers that are in a namespace through this path.
     pub(crate) inside: AtomicUsize,
     /// The bed of the helper that fell asleep here last (see [`crate::crew`]); 0 if none did.
@@ -66,7 +66,7 @@ impl Path {
             waiting: AtomicUsize::new(0),
             all_waiting,
             releases: Arc::default(),
-            scheduled: Right::default(),
+            scheduled: Claim::default(),
             inside: AtomicUsize::new(0),
             sleeper: AtomicU64::new(0),
             to_be_swept: AtomicBool::new(false),
@@ -92,12 +92,12 @@ impl Path {
     /// One that is refused is not announced.
     pub(crate) fn push_release(
         self: &Arc<Self>,
-        announce: Announce,
+        on_left: OnLeft,
         max_queue: usize,
     ) -> Result<Option<Arc<Self>>, Error> {
         count_one(&self.releases, max_queue)?;
-        let departure = Departure::new(announce, self.releases.clone());
-        Ok(self.send(Job::Release(departure)))
+        let leave_request = LeaveRequest::new(on_left, self.releases.clone());
+        Ok(self.send(Job::Release(leave_request)))
     }
 
     fn send(self: &Arc<Self>, job: Job) -> Option<Arc<Self>> {

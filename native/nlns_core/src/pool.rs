@@ -8,16 +8,17 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use once_cell::sync::OnceCell;
 use rustix::thread::sched_getcpu;
 
+use crate::control::{Command, CommandSender};
 use crate::counters::Counters;
 use crate::crew::{Called, Crew};
 use crate::error::Error;
-use crate::keeper::{self, Order, Orders};
+use crate::events::Observer;
+use crate::manager;
 use crate::netns::{Host, Spec};
-use crate::observer::Observer;
 use crate::path::{Path, Reply, Request};
 use crate::process::Process;
 use crate::registry::Registry;
-use crate::release::Announce;
+use crate::release::OnLeft;
 use crate::spin::Spin;
 use crate::watcher::Watcher;
 
@@ -27,15 +28,15 @@ pub struct Config {
     /// The most helper threads there may ever be, at least 1.
     pub max_helpers: usize,
     /// How long a helper stays in a namespace that is not used; `None`: until it is told to leave.
-    pub linger: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
     /// The most requests that may wait for one path, and the most releases.
     pub max_queue: usize,
 }
 
-/// Helper threads, the paths they serve, and the keeper that starts and buries them.
+/// Helper threads, the paths they serve, and the manager that starts and buries them.
 pub struct Pool {
     pub(crate) config: Config,
-    /// Found by the keeper before it starts the first helper.
+    /// Found by the manager before it starts the first helper.
     pub(crate) host: OnceCell<Host>,
     /// The same; none if the system has no watches to give.
     pub(crate) watcher: OnceCell<Arc<Watcher>>,
@@ -44,8 +45,8 @@ pub struct Pool {
     pub(crate) ready: (Sender<Arc<Path>>, Receiver<Arc<Path>>),
     pub(crate) crew: Crew,
     pub(crate) spin: Spin,
-    pub(crate) keeper: Orders,
-    /// While set, the keeper looks every few milliseconds: whether ready paths are served, whether helpers
+    pub(crate) manager: CommandSender,
+    /// While set, the manager looks every few milliseconds: whether ready paths are served, whether helpers
     /// kept on one processor get their turn, and which naps are over.
     pub(crate) watched: AtomicBool,
     pub(crate) counters: Counters,
@@ -55,9 +56,9 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Starts a pool: its keeper at once, by the calling thread, everything else by the keeper.
+    /// Starts a pool: its manager at once, by the calling thread, everything else by the manager.
     pub fn start(config: Config) -> std::io::Result<Arc<Self>> {
-        let (keeper, orders) = Orders::channel();
+        let (manager, commands) = CommandSender::channel();
         let epoch = Instant::now();
         let pool = Arc::new(Self {
             config,
@@ -67,14 +68,14 @@ impl Pool {
             ready: unbounded(),
             crew: Crew::new(config.max_helpers, epoch),
             spin: Spin::new(),
-            keeper,
+            manager,
             watched: AtomicBool::new(false),
             counters: Counters::default(),
             observer: Observer::default(),
             stopping: AtomicBool::new(false),
             epoch,
         });
-        keeper::start(pool.clone(), orders)?;
+        manager::start(pool.clone(), commands)?;
         Ok(pool)
     }
 
@@ -120,7 +121,7 @@ impl Pool {
     /// path was served. `released` is called on a thread of the pool when they have, or when the pool is
     /// stopped and does not wait for them. `false` if there is nothing to leave; then, and for an error,
     /// `released` is dropped.
-    pub fn release(&self, path: &[u8], released: Announce) -> Result<bool, Error> {
+    pub fn release(&self, path: &[u8], released: OnLeft) -> Result<bool, Error> {
         let max_queue = self.config.max_queue;
         let Some(path) = self.registry.push_release(path, released, max_queue)? else {
             return Ok(false);
@@ -129,12 +130,12 @@ impl Pool {
         Ok(true)
     }
 
-    /// Ends every thread of the pool, the keeper last, which calls `stopped` with the number of
+    /// Ends every thread of the pool, the manager last, which calls `stopped` with the number of
     /// threads that could not be joined because they are stuck in the kernel.
     /// What still waits is answered [`Error::STOPPED`]. To be called once.
     pub fn stop(&self, stopped: Box<dyn FnOnce(usize) + Send>) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.keeper.order(Order::Stop(stopped));
+        self.manager.send(Command::Stop(stopped));
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -168,16 +169,16 @@ impl Pool {
                     self.watch();
                 }
             }
-            Called::Hire => self.keeper.order(Order::Hire),
+            Called::Hire => self.manager.send(Command::SpawnHelper),
             // Somebody will look, unless all who are awake get stuck before they do.
             Called::Enough | Called::Nobody => self.watch(),
         }
     }
 
-    /// Has the keeper look every few milliseconds.
+    /// Has the manager look every few milliseconds.
     pub(crate) fn watch(&self) {
         if !self.watched.load(Ordering::SeqCst) && !self.watched.swap(true, Ordering::SeqCst) {
-            self.keeper.order(Order::Watch);
+            self.manager.send(Command::Watch);
         }
     }
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Stage};
 use crate::path::{Path, Request};
-use crate::release::Announce;
+use crate::release::OnLeft;
 
 use shard::Shard;
 
@@ -77,13 +77,13 @@ impl Registry {
     pub(crate) fn push_release(
         &self,
         name: &[u8],
-        announce: Announce,
+        on_left: OnLeft,
         max_queue: usize,
     ) -> Result<Option<Option<Arc<Path>>>, Error> {
         let (shard, hash) = self.shard(name);
         let reading = shard.read();
         let path = reading.find(hash, name)?;
-        path.map(|path| path.push_release(announce, max_queue))
+        path.map(|path| path.push_release(on_left, max_queue))
             .transpose()
     }
 

@@ -11,27 +11,27 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{set_socket_linger, socket_linger};
 
-use crate::closers::{self, Closed};
+use crate::closer::{self, Closed};
 
 /// What the last close of a socket waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Wait {
+pub(crate) enum CloseCost {
     Never,
     /// For its data to be sent, if it lingers (socket(7)).
-    Lingering,
+    SoLinger,
     /// Perhaps, once it has been used.
     Used,
     Always,
 }
 
-impl Wait {
+impl CloseCost {
     pub(crate) const BITS: u32 = 2;
 
     pub(crate) fn from_bits(bits: u64) -> Self {
         match bits & 3 {
             0 => Self::Never,
-            1 => Self::Lingering,
+            1 => Self::SoLinger,
             2 => Self::Used,
             _ => Self::Always,
         }
@@ -45,24 +45,24 @@ impl Wait {
 pub struct Socket {
     /// Always there until it is closed or given away.
     fd: Option<OwnedFd>,
-    wait: Wait,
+    wait: CloseCost,
     /// Others have had its number, and may have done anything with it.
     used: bool,
 }
 
 impl Socket {
-    pub(crate) fn new(fd: OwnedFd, wait: Wait) -> Self {
+    pub(crate) fn new(fd: OwnedFd, wait: CloseCost) -> Self {
         let (fd, used) = (Some(fd), false);
         Self { fd, wait, used }
     }
 
     /// One that comes back.
-    pub(crate) fn used(fd: OwnedFd, wait: Wait) -> Self {
+    pub(crate) fn used(fd: OwnedFd, wait: CloseCost) -> Self {
         let (fd, used) = (Some(fd), true);
         Self { fd, wait, used }
     }
 
-    pub(crate) fn wait(&self) -> Wait {
+    pub(crate) fn wait(&self) -> CloseCost {
         self.wait
     }
 
@@ -74,10 +74,10 @@ impl Socket {
     /// Whether dropping it closes it there and then, because that does not wait.
     pub fn closes_at_once(&self) -> bool {
         match self.wait {
-            Wait::Never => true,
-            Wait::Lingering => !self.used || !lingers(self),
-            Wait::Used => !self.used,
-            Wait::Always => false,
+            CloseCost::Never => true,
+            CloseCost::SoLinger => !self.used || !lingers(self),
+            CloseCost::Used => !self.used,
+            CloseCost::Always => false,
         }
     }
 
@@ -92,7 +92,7 @@ impl Socket {
         let Some(fd) = self.fd.take() else {
             return false;
         };
-        match closers::close(fd, closed) {
+        match closer::close(fd, closed) {
             Ok(()) => true,
             Err(fd) => {
                 if lingers(&fd) {
@@ -150,28 +150,33 @@ mod tests {
         let lingering = |time| {
             let fd = stream();
             set_socket_linger(&fd, time).unwrap();
-            Socket::used(fd, Wait::Lingering)
+            Socket::used(fd, CloseCost::SoLinger)
         };
         assert!(lingering(None).closes_at_once());
         assert!(lingering(Some(Duration::ZERO)).closes_at_once());
         assert!(!lingering(Some(Duration::from_secs(1))).closes_at_once());
-        assert!(Socket::new(stream(), Wait::Lingering).closes_at_once());
+        assert!(Socket::new(stream(), CloseCost::SoLinger).closes_at_once());
     }
 
     #[test]
     fn what_may_have_been_used_may_wait() {
         let fd = || socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
-        assert!(Socket::new(fd(), Wait::Used).closes_at_once());
-        assert!(!Socket::used(fd(), Wait::Used).closes_at_once());
-        assert!(!Socket::new(fd(), Wait::Always).closes_at_once());
-        assert!(Socket::used(fd(), Wait::Never).closes_at_once());
+        assert!(Socket::new(fd(), CloseCost::Used).closes_at_once());
+        assert!(!Socket::used(fd(), CloseCost::Used).closes_at_once());
+        assert!(!Socket::new(fd(), CloseCost::Always).closes_at_once());
+        assert!(Socket::used(fd(), CloseCost::Never).closes_at_once());
     }
 
     #[test]
     fn what_a_close_waits_for_fits_its_bits() {
-        for wait in [Wait::Never, Wait::Lingering, Wait::Used, Wait::Always] {
-            assert!(u64::from(wait as u8) < 1 << Wait::BITS);
-            assert_eq!(Wait::from_bits(wait as u64), wait);
+        for wait in [
+            CloseCost::Never,
+            CloseCost::SoLinger,
+            CloseCost::Used,
+            CloseCost::Always,
+        ] {
+            assert!(u64::from(wait as u8) < 1 << CloseCost::BITS);
+            assert_eq!(CloseCost::from_bits(wait as u64), wait);
         }
     }
 }

@@ -9,7 +9,7 @@
 //! Where neither is to be had (no more watches, a kernel without pidfds, the procfs of another pid namespace)
 //! the helper looks again every second. What neither can see (an unmount without an unlink, a process that
 //! changes its namespace, a main thread that ends before its process, directories further up that are moved, links,
-//! or those of a process in another procfs than `/proc`) is left when `linger` is over.
+//! or those of a process in another procfs than `/proc`) is left when `idle_timeout` is over.
 //!
 //! Looking up the directory is the helper's part, so a mount that does not answer never blocks the
 //! watcher; all the watcher thread does is wait in epoll(7) and wake helpers.

@@ -11,11 +11,11 @@ use std::time::Duration;
 use crossbeam_utils::sync::Parker;
 use rustix::thread::sched_getcpu;
 
+use crate::control::Command;
 use crate::crew::Bed;
+use crate::events::LeaveReason;
 use crate::helper::{Helper, Place};
-use crate::keeper::Order;
-use crate::netns::{self, Host, InDoubt, Netns, Refusal};
-use crate::observer::Why;
+use crate::netns::{self, EnterError, Host, LocationUnknown, Netns};
 use crate::path::Path;
 use crate::pool::Pool;
 
@@ -65,17 +65,17 @@ impl Drop for Leaving<'_> {
         if !self.me.end() {
             self.pool.crew.discount();
         }
-        self.pool.keeper.order(Order::Bury(self.me.id));
+        self.pool.manager.send(Command::JoinHelper(self.me.id));
     }
 }
 
 impl Worker<'_> {
-    fn work(&mut self) -> Result<(), InDoubt> {
+    fn work(&mut self) -> Result<(), LocationUnknown> {
         while !self.pool.is_stopping() {
             if self.me.is_asked()
                 && (self.me.must_leave() || self.looking(|worker| worker.is_astray()))
             {
-                self.leave(Why::Gone)?;
+                self.leave(LeaveReason::Gone)?;
             }
             match self.pool.next_ready() {
                 Some(path) => self.serve(path)?,
@@ -93,39 +93,45 @@ impl Worker<'_> {
     }
 
     /// Gets this thread into the namespace that `path` names now.
-    fn reach(&mut self, path: &Arc<Path>) -> Result<(), Refusal> {
+    fn reach(&mut self, path: &Arc<Path>) -> Result<(), EnterError> {
         let is_here = self.me.with_place(|place| Arc::ptr_eq(&place.path, path)) == Some(true);
         if is_here && self.here.is_named_by(path.name()) {
             return Ok(());
         }
-        let why = if is_here { Why::Gone } else { Why::Moved };
-        let mut at_hand = None;
+        let why = if is_here {
+            LeaveReason::Gone
+        } else {
+            LeaveReason::Moved
+        };
+        let mut cached_lookup = None;
         if !self.host.is_home(&self.here) {
-            at_hand = netns::at_hand(path.name());
-            if at_hand.is_none() {
+            cached_lookup = netns::cached_lookup(path.name());
+            if cached_lookup.is_none() {
                 // Looking it up may take for ever, which must not hold the namespace of others. Where
                 // there is no way back, it does.
                 let _ = self.leave(why);
             }
         }
         let before = self.here;
-        let entered = self.host.enter(path.name(), at_hand, &mut self.here);
+        let entered = self.host.enter(path.name(), cached_lookup, &mut self.here);
         match &entered {
             Ok(()) => {
                 self.pool.counters.entered.fetch_add(1, Ordering::Relaxed);
                 self.move_to(Some(Place::new(path.clone())), why);
             }
             // It went home for a second look and got no further.
-            Err(_) if !self.here.is(&before) => self.move_to(None, Why::Moved),
+            Err(_) if !self.here.is(&before) => self.move_to(None, LeaveReason::Moved),
             // The path does not lead here, or not any more. Requests that fail keep no namespace alive:
             // neither the one that was theirs, nor one that happens to be where they find a helper.
-            Err(Refusal::Error(_)) => self.leave(why).map_err(|InDoubt| Refusal::InDoubt)?,
+            Err(EnterError::Error(_)) => self
+                .leave(why)
+                .map_err(|LocationUnknown| EnterError::LocationUnknown)?,
             Err(_) => {}
         }
         entered
     }
 
-    fn leave(&mut self, why: Why) -> Result<(), InDoubt> {
+    fn leave(&mut self, why: LeaveReason) -> Result<(), LocationUnknown> {
         if let Some(path) = self.me.path() {
             self.here = self.host.return_to()?;
             self.move_to(None, why);
@@ -135,7 +141,7 @@ impl Worker<'_> {
     }
 
     /// NB: after the thread has moved, never before.
-    fn move_to(&self, place: Option<Place>, why: Why) {
+    fn move_to(&self, place: Option<Place>, why: LeaveReason) {
         if let Some(left) = self.me.set_place(place) {
             self.pool.tell_left(self.me.id, &left, why);
             self.pool.registry.forget_later(&left.path);

@@ -64,7 +64,7 @@ fn an_open_allocates_little_and_64_in_flight_wake_one_helper_once() {
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(Config {
-        linger: Some(Duration::from_secs(60)),
+        idle_timeout: Some(Duration::from_secs(60)),
         ..CONFIG
     });
     let (sender, answers) = bounded(DEPTH as usize);

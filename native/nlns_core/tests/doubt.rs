@@ -54,8 +54,14 @@ fn on_each_kernel(test: impl Fn(&Faults, &Running)) {
         for (call, errno) in lacks {
             faults.fail(*call, *errno);
         }
-        let linger = Some(Duration::from_millis(100));
-        let pool = start(&faults, Config { linger, ..CONFIG });
+        let idle_timeout = Some(Duration::from_millis(100));
+        let pool = start(
+            &faults,
+            Config {
+                idle_timeout,
+                ..CONFIG
+            },
+        );
         test(&faults, &pool);
     }
 }

@@ -16,7 +16,7 @@ use support::{CONFIG, Running, eventually, settle, skipped, threads};
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 
 const FOREVER: Config = Config {
-    linger: None,
+    idle_timeout: None,
     ..CONFIG
 };
 
@@ -25,8 +25,11 @@ fn helpers_stay_where_they_are_used_and_leave_when_they_have_lingered() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let paths = [names.make("a"), names.make("b")];
-    let linger = Some(Duration::from_millis(100));
-    let pool = Running::start(Config { linger, ..CONFIG });
+    let idle_timeout = Some(Duration::from_millis(100));
+    let pool = Running::start(Config {
+        idle_timeout,
+        ..CONFIG
+    });
     // A helper that is still awake serves the next path itself, so not necessarily at first.
     eventually("one in each", || {
         for path in &paths {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::sync::Arc;
 use loom::thread;
-use nlns_core::{Cancelled, Handover, Right};
+use nlns_core::{Cancelled, Claim, Handover};
 
 /// How many descriptors were opened and closed.
 #[derive(Clone, Default)]
@@ -111,7 +111,7 @@ fn two_takers_get_it_once_and_whoever_sees_the_message_finds_it() {
 }
 
 /// Has the right, serves until it can give it up.
-fn serve(right: &Right, queue: &loom::sync::atomic::AtomicUsize, serving: &AtomicUsize) {
+fn serve(right: &Claim, queue: &loom::sync::atomic::AtomicUsize, serving: &AtomicUsize) {
     assert_eq!(
         serving.fetch_add(1, Ordering::SeqCst),
         0,
@@ -135,7 +135,7 @@ fn serve(right: &Right, queue: &loom::sync::atomic::AtomicUsize, serving: &Atomi
 #[test]
 fn of_two_who_push_none_is_overlooked_and_one_at_a_time_serves() {
     loom::model(|| {
-        let right = Arc::new(Right::default());
+        let right = Arc::new(Claim::default());
         let queue = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
         let serving = StdArc::new(AtomicUsize::new(0));
         let pushers = [(); 2].map(|()| {

@@ -50,7 +50,7 @@ enum Step {
     Open(Target, Protocol),
     /// With the directory of the names closed to everybody meanwhile.
     OpenClosed(usize),
-    /// Long enough for a helper to fall asleep, or to linger long enough.
+    /// Long enough for a helper to fall asleep, or to reach its idle timeout.
     Pause(u8),
 }
 
@@ -292,21 +292,22 @@ fn every_answer_is_that_of_a_fresh_thread() {
     };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let before = descriptors();
-    let linger = prop_oneof![Just(Some(0)), Just(Some(3)), Just(Some(1_000)), Just(None)];
+    let idle_timeout = prop_oneof![Just(Some(0)), Just(Some(3)), Just(Some(1_000)), Just(None)];
     let helpers = prop_oneof![Just(1_usize), Just(2), Just(8)];
-    let case = (steps(), linger, helpers);
-    let result = TestRunner::new_with_rng(config, rng).run(&case, |(steps, linger, helpers)| {
-        let linger = linger.map(Duration::from_millis);
-        let max_helpers = helpers;
-        check(
-            &steps,
-            Config {
-                linger,
-                max_helpers,
-                ..CONFIG
-            },
-        )
-    });
+    let case = (steps(), idle_timeout, helpers);
+    let result =
+        TestRunner::new_with_rng(config, rng).run(&case, |(steps, idle_timeout, helpers)| {
+            let idle_timeout = idle_timeout.map(Duration::from_millis);
+            let max_helpers = helpers;
+            check(
+                &steps,
+                Config {
+                    idle_timeout,
+                    max_helpers,
+                    ..CONFIG
+                },
+            )
+        });
     if let Err(failure) = result {
         panic!("{failure}");
     }

@@ -15,7 +15,7 @@ use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, thread
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 
 const FOREVER: Config = Config {
-    linger: None,
+    idle_timeout: None,
     ..CONFIG
 };
 

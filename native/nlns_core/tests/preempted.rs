@@ -117,7 +117,7 @@ fn a_path_whose_helper_has_to_look_at_another_first_does_not_wait_for_that_for_e
         let path = names.0.join(n.to_string());
         symlink(&there, &path).unwrap();
         pool.open(&path, 0).unwrap();
-        // It settles, and the keeper looks no more.
+        // It settles, and the manager looks no more.
         std::thread::sleep(Duration::from_millis(20));
         let Some(busy) = Busy::start(here) else {
             skipped("it takes the right to a real-time priority");

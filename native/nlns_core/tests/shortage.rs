@@ -114,7 +114,7 @@ fn without_memory_for_another_stack_the_helpers_there_are_serve_every_path() {
         .collect();
     let pool = Running::start(FOREVER);
     // Once they sleep they have all the memory that std gives a thread.
-    eventually("keeper, watcher, closer, helper", || sleeping("nlns") == 4);
+    eventually("manager, watcher, closer, helper", || sleeping("nlns") == 4);
     let limit = getrlimit(Resource::As);
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();

@@ -15,7 +15,7 @@ use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, settle
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
 
 const FOREVER: Config = Config {
-    linger: None,
+    idle_timeout: None,
     ..CONFIG
 };
 
@@ -46,7 +46,7 @@ fn what_came_behind_a_request_that_kills_its_helper_is_served() {
     let path = names.make("a");
     let pool = Running::start(FOREVER);
     for died in 1..=5 {
-        // Settled, so that the keeper does not look by itself. For what comes behind nobody is called.
+        // Settled, so that the manager does not look by itself. For what comes behind nobody is called.
         settle(&pool, &path);
         let (ask_again, answer) = (pool.asking(&path), bounded(1));
         pool.ask_rudely(&path, move || {

@@ -4,7 +4,7 @@ defmodule Nlns.Soak.LetGo do
   # where a helper sleeps in the namespace, or slept until it was released, beside namespaces that nlns
   # never touched, by turns.
   #
-  # NB: for a pool with `linger: :infinity`, so that nobody leaves by himself.
+  # NB: for a pool with `idle_timeout: :infinity`, so that nobody leaves by himself.
 
   alias Nlns.Netns
 

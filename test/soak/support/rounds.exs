@@ -46,8 +46,8 @@ defmodule Nlns.Soak.Rounds do
     if not Census.eventually(idle?), do: Tally.violation("not idle: #{inspect(Nlns.info())}")
   end
 
-  defp round(slots, start, until, seed, linger) do
-    settings = [linger: linger, max_helpers: Enum.random(@max_helpers)]
+  defp round(slots, start, until, seed, idle_timeout) do
+    settings = [idle_timeout: idle_timeout, max_helpers: Enum.random(@max_helpers)]
     start(settings)
 
     makers =
@@ -60,7 +60,7 @@ defmodule Nlns.Soak.Rounds do
     victims = for n <- 1..@victims, do: looping({seed, :victim, n}, until, &Victims.act/1, slots)
     for task <- callers ++ victims ++ makers, do: Task.await(task, 120_000)
 
-    # All was destroyed, so nobody may be anywhere, whatever linger says, and nothing be remembered.
+    # All was destroyed, so nobody may be anywhere, whatever idle_timeout says, and nothing be remembered.
     if not Census.eventually(&left?/0, 10_000),
       do: Tally.violation("after all was destroyed: #{inspect(Nlns.info(), limit: 500)}")
 

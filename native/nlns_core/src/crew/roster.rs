@@ -17,7 +17,7 @@ pub(super) struct Roster {
     /// Asleep in a namespace, by the order of falling asleep, and when that was in time since the
     /// pool's start.
     pub(super) pinned: BTreeMap<u64, (Arc<Helper>, Duration)>,
-    /// Asleep where they have just served, until the keeper lets them settle, and since when.
+    /// Asleep where they have just served, until the manager lets them settle, and since when.
     pub(super) napping: Vec<(Arc<Helper>, Duration)>,
     /// Asleep in the VM's own.
     pub(super) parked: Vec<Arc<Helper>>,

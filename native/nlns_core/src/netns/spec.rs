@@ -4,7 +4,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
 
 use crate::error::uninterrupted;
-use crate::socket::{Socket, Wait};
+use crate::socket::{CloseCost, Socket};
 
 /// Which socket to make: socket(2)'s three arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +36,19 @@ impl Spec {
     }
 
     /// See [`crate::socket`].
-    fn wait(self) -> Wait {
+    fn wait(self) -> CloseCost {
         let protocol = self.protocol as i32;
         match (i32::from(self.domain), self.kind as i32) {
-            (libc::AF_NETLINK, _) if protocol != libc::NETLINK_NETFILTER => Wait::Never,
+            (libc::AF_NETLINK, _) if protocol != libc::NETLINK_NETFILTER => CloseCost::Never,
             (libc::AF_INET | libc::AF_INET6, libc::SOCK_STREAM)
                 if [0, libc::IPPROTO_TCP].contains(&protocol) =>
             {
-                Wait::Lingering
+                CloseCost::SoLinger
             }
-            (libc::AF_NETLINK | libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX, _) => Wait::Used,
-            _ => Wait::Always,
+            (libc::AF_NETLINK | libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX, _) => {
+                CloseCost::Used
+            }
+            _ => CloseCost::Always,
         }
     }
 }

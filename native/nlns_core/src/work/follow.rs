@@ -6,9 +6,9 @@
 //! the same processor for a while, and nobody else, asks to stay there (sched_setaffinity(2)), until
 //! another calls or it has lingered. Where it does not get its turn there at once, because the processor
 //! is busy or the kernel lets its caller go on (before Linux 6.12), waking takes long; then it does not stay.
-//! And where it gets no turn at all, a real-time process having the processor, the keeper lets it go elsewhere;
+//! And where it gets no turn at all, a real-time process having the processor, the manager lets it go elsewhere;
 //! unless that process comes in the few µs in which the caller has called it there, after more than a nap, and
-//! nobody else calls: to have the keeper look after each such call would take longer than the open.
+//! nobody else calls: to have the manager look after each such call would take longer than the open.
 
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(super) struct Follow<'a> {
     single: u32,
     /// How many of them it takes.
     wanted: u32,
-    /// It stays there, unless the keeper has let it go.
+    /// It stays there, unless the manager has let it go.
     stays: bool,
     /// The same for the others: this thread's number, or 0; and the processor.
     kept: &'a (AtomicI32, AtomicUsize),

@@ -1,23 +1,23 @@
-//! What a helper does without work: nap where it is, settle there, linger, go home, end.
+//! What a helper does without work: nap where it is, settle there, wait, go home, end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
 use crate::crew::Bed;
-use crate::keeper::TICK;
-use crate::netns::InDoubt;
-use crate::observer::Why;
+use crate::events::LeaveReason;
+use crate::manager::TICK;
+use crate::netns::LocationUnknown;
 use crate::path::Path;
 
 /// How long, at least, a helper that has nothing to do waits before it settles where it is: has the place
 /// watched and leaves other paths to other helpers. Shorter and a caller that goes round many namespaces
 /// wakes, or starts, a thread for each; longer and a name that is deleted meanwhile is held for longer.
-/// Its end is seen by the keeper, with a [`TICK`] for all, because to set a timer is the dearest part of
+/// Its end is seen by the manager, with a [`TICK`] for all, because to set a timer is the dearest part of
 /// falling asleep on a virtual machine.
 pub(crate) const NAP: Duration = Duration::from_millis(1);
 
-/// Who may not linger for longer than a nap can take does not nap.
+/// Who may not idle_timeout for longer than a nap can take does not nap.
 const LONGEST_NAP: Duration = NAP.saturating_add(TICK).saturating_add(TICK);
 
 /// How long a helper that is in no namespace waits for work before its thread ends. Shorter makes
@@ -34,9 +34,9 @@ pub(super) enum Rest {
 }
 
 impl Worker<'_> {
-    /// Sleeps until there is something to do: where it is for as long as it may linger, then at home.
-    pub(super) fn rest(&mut self) -> Result<Rest, InDoubt> {
-        let linger = self.pool.config.linger;
+    /// Sleeps until there is something to do: where it is for as long as the idle timeout, then at home.
+    pub(super) fn rest(&mut self) -> Result<Rest, LocationUnknown> {
+        let idle_timeout = self.pool.config.idle_timeout;
         if let Some(path) = self.me.path()
             && let Some(why) = self.may_not_settle(&path)
         {
@@ -55,40 +55,40 @@ impl Worker<'_> {
             if self.sleep(bed, limit) {
                 return Ok(Rest::Over);
             }
-            if pinned && limit != linger {
+            if pinned && limit != idle_timeout {
                 if !self.looking(|worker| worker.is_astray()) {
                     continue;
                 }
-                self.leave(Why::Gone)?;
+                self.leave(LeaveReason::Gone)?;
             }
             self.follow.go_anywhere();
             if !pinned {
                 return Ok(Rest::Retired);
             }
-            self.leave(Why::Lingered)?;
+            self.leave(LeaveReason::Idle)?;
             self.last_served = self.pool.now();
         }
     }
 
     /// How long to sleep where it is without a look, counted from when it last served.
     fn stay(&self) -> Option<Duration> {
-        let linger = self.pool.config.linger;
+        let idle_timeout = self.pool.config.idle_timeout;
         if self.me.with_place(|place| place.is_watched()) == Some(true) {
-            return linger;
+            return idle_timeout;
         }
         let next_look = self.pool.now().saturating_sub(self.last_served) + UNWATCHED;
-        Some(linger.map_or(next_look, |linger| linger.min(next_look)))
+        Some(idle_timeout.map_or(next_look, |idle_timeout| idle_timeout.min(next_look)))
     }
 
     /// Why it must leave the place that `path` led it to, instead of sleeping there.
-    fn may_not_settle(&self, path: &Arc<Path>) -> Option<Why> {
-        if self.pool.config.linger == Some(Duration::ZERO) {
-            Some(Why::Lingered)
+    fn may_not_settle(&self, path: &Arc<Path>) -> Option<LeaveReason> {
+        if self.pool.config.idle_timeout == Some(Duration::ZERO) {
+            Some(LeaveReason::Idle)
         } else if self.pool.crew.has_sleeper_in(path) {
-            Some(Why::Relieved)
+            Some(LeaveReason::Relieved)
         } else {
             let settles = self.is_settled() || self.looking(|worker| worker.settles_at(path));
-            (!settles).then_some(Why::Gone)
+            (!settles).then_some(LeaveReason::Gone)
         }
     }
 
@@ -112,8 +112,8 @@ impl Worker<'_> {
         let lingers = self
             .pool
             .config
-            .linger
-            .is_none_or(|linger| linger > LONGEST_NAP);
+            .idle_timeout
+            .is_none_or(|idle_timeout| idle_timeout > LONGEST_NAP);
         lingers && !self.is_settled() && !self.me.has_napped()
     }
 

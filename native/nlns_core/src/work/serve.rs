@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Worker;
 use crate::counters::Counters;
 use crate::error::Error;
-use crate::netns::{InDoubt, Refusal};
+use crate::netns::{EnterError, LocationUnknown};
 use crate::path::{Job, Path, Reply, Request};
 use crate::socket::Socket;
 
@@ -15,7 +15,7 @@ use crate::socket::Socket;
 const BATCH: usize = 64;
 
 impl Worker<'_> {
-    pub(super) fn serve(&mut self, path: Arc<Path>) -> Result<(), InDoubt> {
+    pub(super) fn serve(&mut self, path: Arc<Path>) -> Result<(), LocationUnknown> {
         self.me.begin(self.pool.now());
         let turn = Turn {
             worker: self,
@@ -25,7 +25,7 @@ impl Worker<'_> {
     }
 
     /// Serves what waits for `path`, having proved once that the path leads to where it is served.
-    fn serve_batch(&mut self, path: &Arc<Path>) -> Result<(), InDoubt> {
+    fn serve_batch(&mut self, path: &Arc<Path>) -> Result<(), LocationUnknown> {
         // Counted before the look, so that each request served was made before it.
         let due = path.queued().min(BATCH);
         // Before an answer brings its caller's next request.
@@ -33,12 +33,12 @@ impl Worker<'_> {
         let was_home = self.host.is_home(&self.here);
         let reached = match self.reach(path) {
             Ok(()) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error),
+            Err(EnterError::Error(error)) => Err(error),
             // A helper that came from elsewhere leaves the requests to one that comes from home. If
             // that is where this one came from, the next could do no better, and they are answered
             // before it ends.
-            Err(Refusal::InDoubt) if was_home => Err(Error::DIED),
-            Err(Refusal::InDoubt) => return Err(InDoubt),
+            Err(EnterError::LocationUnknown) if was_home => Err(Error::DIED),
+            Err(EnterError::LocationUnknown) => return Err(LocationUnknown),
         };
         let mut cpu = self.follow.cpu();
         for _ in 0..due {
@@ -47,8 +47,8 @@ impl Worker<'_> {
                     cpu = request.cpu;
                     self.open(request, reached)?;
                 }
-                Some(Job::Release(departure)) => {
-                    self.pool.crew.send_away(path, &departure);
+                Some(Job::Release(leave_request)) => {
+                    self.pool.crew.send_away(path, &leave_request);
                     // This one's own turn to leave comes before its next batch.
                     break;
                 }
@@ -57,12 +57,16 @@ impl Worker<'_> {
         }
         self.follow.served(cpu, is_all);
         match reached {
-            Err(Error::DIED) => Err(InDoubt),
+            Err(Error::DIED) => Err(LocationUnknown),
             _ => Ok(()),
         }
     }
 
-    fn open(&mut self, request: Request, reached: Result<(), Error>) -> Result<(), InDoubt> {
+    fn open(
+        &mut self,
+        request: Request,
+        reached: Result<(), Error>,
+    ) -> Result<(), LocationUnknown> {
         let Request {
             spec,
             process,
@@ -70,7 +74,7 @@ impl Worker<'_> {
             cpu: _,
         } = request;
         let counters = &self.pool.counters;
-        let reply = InHand {
+        let reply = PendingReply {
             reply: Some(reply),
             counters,
         };
@@ -81,9 +85,9 @@ impl Worker<'_> {
         let reached = reached.and_then(|()| process.map_or(Ok(()), |process| process.is_alive()));
         let opened = match reached.map(|()| self.here.socket(spec)) {
             Ok(Ok(fd)) => Ok(fd),
-            Ok(Err(Refusal::Error(error))) | Err(error) => Err(error),
+            Ok(Err(EnterError::Error(error))) | Err(error) => Err(error),
             // Dropping the reply answers it.
-            Ok(Err(Refusal::InDoubt)) => return Err(InDoubt),
+            Ok(Err(EnterError::LocationUnknown)) => return Err(LocationUnknown),
         };
         match &opened {
             Ok(_) => {
@@ -104,7 +108,7 @@ struct Turn<'w, 'a, 'p> {
 }
 
 impl Turn<'_, '_, '_> {
-    fn take(self) -> Result<(), InDoubt> {
+    fn take(self) -> Result<(), LocationUnknown> {
         self.worker.serve_batch(self.path)
     }
 }
@@ -121,19 +125,19 @@ impl Drop for Turn<'_, '_, '_> {
             worker.pool.registry.forget_later(self.path);
         } else {
             // At the end of the line; this helper looks at it again before it sleeps, and if it
-            // does not live to, the keeper sees to it.
+            // does not live to, the manager sees to it.
             worker.pool.make_ready(self.path.clone());
         }
     }
 }
 
 /// A request that is being served: if the helper panics, or finds itself in doubt, this is its answer.
-struct InHand<'a> {
+struct PendingReply<'a> {
     reply: Option<Box<dyn Reply>>,
     counters: &'a Counters,
 }
 
-impl InHand<'_> {
+impl PendingReply<'_> {
     fn is_wanted(&self) -> bool {
         self.reply.as_ref().is_some_and(|reply| reply.is_wanted())
     }
@@ -145,7 +149,7 @@ impl InHand<'_> {
     }
 }
 
-impl Drop for InHand<'_> {
+impl Drop for PendingReply<'_> {
     fn drop(&mut self) {
         if let Some(reply) = self.reply.take() {
             self.counters.answer(reply, Error::DIED);

@@ -17,7 +17,7 @@ use crate::support::{CONFIG, Running, eventually};
 
 /// Nobody leaves by itself.
 pub const FOREVER: Config = Config {
-    linger: None,
+    idle_timeout: None,
     ..CONFIG
 };
 

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub const CONFIG: Config = Config {
     max_helpers: 8,
-    linger: Some(Duration::from_millis(1_000)),
+    idle_timeout: Some(Duration::from_millis(1_000)),
     max_queue: 10_000,
 };
 

@@ -25,25 +25,25 @@ pub struct Event {
     /// What led it there.
     pub path: Vec<u8>,
     /// Which of the two.
-    pub what: What,
+    pub what: EventKind,
     /// 1, and those of the kind that were left out since the one before.
     pub count: u64,
 }
 
 /// What a helper has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// Fallen asleep in a namespace.
     Pinned,
     /// Left it: how long after entering it, and why.
-    Left(Duration, Why),
+    Left(Duration, LeaveReason),
 }
 
 /// Why a helper has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// It had been idle for as long as it may linger.
-    Lingered,
+pub enum LeaveReason {
+    /// It had been idle for as long as the idle timeout.
+    Idle,
     /// The path leads there no more: the name was deleted, or the process has ended.
     Gone,
     /// It was asked to.
@@ -56,7 +56,7 @@ pub enum Why {
     Died,
 }
 
-type Bell = Box<dyn FnOnce() + Send>;
+type Waker = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 pub(crate) struct Observer {
@@ -68,7 +68,7 @@ pub(crate) struct Observer {
 struct Kept {
     events: VecDeque<Event>,
     left_out: LeftOut,
-    bell: Option<Bell>,
+    waker: Option<Waker>,
 }
 
 #[derive(Default)]
@@ -78,12 +78,12 @@ struct LeftOut {
 }
 
 impl Observer {
-    fn keep(&self, helper: u64, path: &[u8], what: What) {
+    fn keep(&self, helper: u64, path: &[u8], what: EventKind) {
         let mut kept = self.kept.lock();
         let is_full = kept.events.len() >= KEPT;
         let left_out = match what {
-            What::Pinned => &mut kept.left_out.pinned,
-            What::Left(..) => &mut kept.left_out.left,
+            EventKind::Pinned => &mut kept.left_out.pinned,
+            EventKind::Left(..) => &mut kept.left_out.left,
         };
         if is_full {
             *left_out += 1;
@@ -96,20 +96,20 @@ impl Observer {
             what,
             count,
         });
-        let bell = kept.bell.take();
+        let waker = kept.waker.take();
         drop(kept);
-        if let Some(ring) = bell {
+        if let Some(ring) = waker {
             ring();
         }
     }
 
-    fn fetch(&self, most: usize, bell: Bell) -> Vec<Event> {
+    fn fetch(&self, most: usize, waker: Waker) -> Vec<Event> {
         let mut kept = self.kept.lock();
         let due = kept.events.len().min(most);
         let events: Vec<_> = kept.events.drain(..due).collect();
         let unused = match due {
-            0 => kept.bell.replace(bell),
-            _ => Some(bell),
+            0 => kept.waker.replace(waker),
+            _ => Some(waker),
         };
         drop(kept);
         drop(unused);
@@ -118,11 +118,11 @@ impl Observer {
 }
 
 impl Pool {
-    /// Up to `most` of the events since the first call, the oldest first. If there are none, `bell` is
+    /// Up to `most` of the events since the first call, the oldest first. If there are none, `waker` is
     /// rung with the next one, by a thread of the pool; it takes the place of the one before.
-    pub fn events(&self, most: usize, bell: Bell) -> Vec<Event> {
+    pub fn events(&self, most: usize, waker: Waker) -> Vec<Event> {
         self.observer.present.store(true, Ordering::Relaxed);
-        self.observer.fetch(most, bell)
+        self.observer.fetch(most, waker)
     }
 
     /// This helper is about to fall asleep where it is.
@@ -131,20 +131,20 @@ impl Pool {
             && let Some(path) = helper.settle()
         {
             let path = path.name().to_bytes();
-            self.observer.keep(helper.id, path, What::Pinned);
+            self.observer.keep(helper.id, path, EventKind::Pinned);
         }
     }
 
     /// A helper is in `place` no more.
-    pub(crate) fn tell_left(&self, helper: u64, place: &Place, why: Why) {
+    pub(crate) fn tell_left(&self, helper: u64, place: &Place, why: LeaveReason) {
         if place.settled {
             let why = if place.is_asked_for() {
-                Why::Released
+                LeaveReason::Released
             } else {
                 why
             };
             let path = place.path.name().to_bytes();
-            let what = What::Left(place.since.elapsed(), why);
+            let what = EventKind::Left(place.since.elapsed(), why);
             self.observer.keep(helper, path, what);
         }
     }
@@ -157,14 +157,14 @@ mod tests {
     #[test]
     fn what_is_too_much_is_counted_by_the_next_of_its_kind() {
         let observer = Observer::default();
-        let left = What::Left(Duration::ZERO, Why::Moved);
+        let left = EventKind::Left(Duration::ZERO, LeaveReason::Moved);
         for _ in 0..KEPT + 10 {
-            observer.keep(1, b"a", What::Pinned);
+            observer.keep(1, b"a", EventKind::Pinned);
         }
         observer.keep(1, b"a", left);
         let kept = observer.fetch(usize::MAX, Box::new(|| {}));
         assert!(kept.len() == KEPT && kept.iter().all(|event| event.count == 1));
-        for what in [left, What::Pinned, left] {
+        for what in [left, EventKind::Pinned, left] {
             observer.keep(1, b"a", what);
         }
         let counts: Vec<_> = observer.fetch(2, Box::new(|| {}));

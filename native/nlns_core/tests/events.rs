@@ -6,23 +6,23 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use nlns_core::{Config, Error, Event, Reply, Socket, Spec, What, Why};
+use nlns_core::{Config, Error, Event, EventKind, LeaveReason, Reply, Socket, Spec};
 
 use support::netns::{Directory, remove};
 use support::{CONFIG, PATIENCE, Running};
 
 const ALONE: Config = Config {
     max_helpers: 1,
-    linger: None,
+    idle_timeout: None,
     ..CONFIG
 };
 
-/// Waits for the next event by its bell.
+/// Waits for the next event by its waker.
 fn next(pool: &Running) -> Event {
     loop {
         let (ring, rung) = bounded(1);
-        let bell = Box::new(move || ring.send(()).unwrap());
-        match pool.0.events(1, bell).pop() {
+        let waker = Box::new(move || ring.send(()).unwrap());
+        match pool.0.events(1, waker).pop() {
             Some(event) => return event,
             None => rung.recv_timeout(PATIENCE).unwrap(),
         }
@@ -32,16 +32,16 @@ fn next(pool: &Running) -> Event {
 #[track_caller]
 fn assert_pinned(pool: &Running, path: &Path) {
     let event = next(pool);
-    assert_eq!((event.what, event.count), (What::Pinned, 1));
+    assert_eq!((event.what, event.count), (EventKind::Pinned, 1));
     assert_eq!(event.path, path.as_os_str().as_encoded_bytes());
 }
 
 #[track_caller]
-fn assert_left(pool: &Running, path: &Path, reason: Why) -> Duration {
+fn assert_left(pool: &Running, path: &Path, reason: LeaveReason) -> Duration {
     let event = next(pool);
     assert_eq!(event.path, path.as_os_str().as_encoded_bytes());
     match event.what {
-        What::Left(after, why) if why == reason => after,
+        EventKind::Left(after, why) if why == reason => after,
         what => panic!("{what:?} instead of left, {reason:?}"),
     }
 }
@@ -64,38 +64,41 @@ fn a_helper_that_settles_is_told_once_and_when_it_leaves_why() {
     // From its bed and back.
     pool.open(&a, 0).unwrap();
     pool.release(&a);
-    assert_left(&pool, &a, Why::Released);
+    assert_left(&pool, &a, LeaveReason::Released);
 
     pool.open(&a, 0).unwrap();
     assert_pinned(&pool, &a);
     pool.open(&b, 0).unwrap();
-    assert_left(&pool, &a, Why::Moved);
+    assert_left(&pool, &a, LeaveReason::Moved);
     assert_pinned(&pool, &b);
 
     remove(&b);
-    assert_left(&pool, &b, Why::Gone);
+    assert_left(&pool, &b, LeaveReason::Gone);
 }
 
 #[test]
 fn a_helper_that_has_lingered_says_how_long_it_was_there() {
     let names = Directory::new();
     let path = names.make("a");
-    let linger = Duration::from_millis(50);
+    let idle_timeout = Duration::from_millis(50);
     let pool = observed(Config {
-        linger: Some(linger),
+        idle_timeout: Some(idle_timeout),
         ..ALONE
     });
     pool.open(&path, 0).unwrap();
     assert_pinned(&pool, &path);
-    assert!(assert_left(&pool, &path, Why::Lingered) >= linger);
+    assert!(assert_left(&pool, &path, LeaveReason::Idle) >= idle_timeout);
 }
 
 #[test]
 fn a_helper_that_only_passes_through_is_not_told_of() {
     let names = Directory::new();
     let paths = ["a", "b"].map(|name| names.make(name));
-    let linger = Some(Duration::ZERO);
-    let pool = observed(Config { linger, ..ALONE });
+    let idle_timeout = Some(Duration::ZERO);
+    let pool = observed(Config {
+        idle_timeout,
+        ..ALONE
+    });
     for _ in 0..100 {
         for path in &paths {
             pool.open(path, 0).unwrap();
@@ -128,5 +131,5 @@ fn a_helper_that_dies_where_it_had_settled_has_left() {
     assert_pinned(&pool, &path);
     let name = path.as_os_str().as_encoded_bytes();
     pool.0.open(name, Spec::netlink(0), Box::new(Rude)).unwrap();
-    assert_left(&pool, &path, Why::Died);
+    assert_left(&pool, &path, LeaveReason::Died);
 }

@@ -15,7 +15,7 @@ fn eventually(condition: impl Fn() -> bool) {
 fn a_helper_that_is_held_up_is_let_go_whatever_lock_it_holds() {
     let pool = Pool::start(Config {
         max_helpers: 1,
-        linger: None,
+        idle_timeout: None,
         max_queue: 1,
     });
     let pool = pool.unwrap();

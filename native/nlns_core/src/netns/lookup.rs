@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, stat};
 use rustix::io::Errno;
 
-use super::Refusal;
+use super::EnterError;
 use crate::error::{Stage, uninterrupted};
 use crate::process::process_of;
 
@@ -61,26 +61,26 @@ pub(super) fn open(path: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 /// What a path led to.
-pub struct Found(pub(super) OwnedFd, pub(super) Identity);
+pub struct OpenedNetns(pub(super) OwnedFd, pub(super) Identity);
 
-impl Found {
+impl OpenedNetns {
     fn new(fd: OwnedFd) -> Result<Self, Errno> {
         let identity = Identity::of_fd(fd.as_fd())?;
         Ok(Self(fd, identity))
     }
 }
 
-pub(super) fn look_up(path: &CStr) -> Result<Found, Refusal> {
-    let found = open(path).and_then(Found::new);
-    found.map_err(Refusal::at(Stage::Open))
+pub(super) fn look_up(path: &CStr) -> Result<OpenedNetns, EnterError> {
+    let found = open(path).and_then(OpenedNetns::new);
+    found.map_err(EnterError::at(Stage::Open))
 }
 
 /// What `path` names, if the kernel can tell without asking a file system that may not answer:
 /// `RESOLVE_CACHED` of openat2(2) (Linux 5.12). `/proc/PID/ns/net` is never cached, but it answers.
-pub fn at_hand(path: &CStr) -> Option<Found> {
+pub fn cached_lookup(path: &CStr) -> Option<OpenedNetns> {
     let fd = match process_of(path) {
         Some((_, "ns/net")) => open(path),
         _ => openat2(CWD, path, FLAGS, Mode::empty(), ResolveFlags::CACHED),
     };
-    fd.and_then(Found::new).ok()
+    fd.and_then(OpenedNetns::new).ok()
 }

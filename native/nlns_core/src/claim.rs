@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// found the queue empty. While it is set exactly one place has the path: the ready queue or one
 /// helper. That is what keeps answers in order.
 #[derive(Default)]
-pub struct Right(AtomicBool);
+pub struct Claim(AtomicBool);
 
-impl Right {
+impl Claim {
     /// After a push: whether the right is the caller's now, who must see to it that somebody serves.
     pub fn claim(&self) -> bool {
         !self.0.swap(true, Ordering::SeqCst)

@@ -1,4 +1,4 @@
-defmodule Nlns.LingerTest do
+defmodule Nlns.IdleTimeoutTest do
   use Nlns.NetnsCase
 
   setup do
@@ -6,14 +6,14 @@ defmodule Nlns.LingerTest do
     %{path: path, host: Netns.add_veth_to_host(path)}
   end
 
-  test "with linger 0 a helper leaves when it has nothing more to do", %{path: path} do
-    restart(linger: 0)
+  test "with idle_timeout 0 a helper leaves when it has nothing more to do", %{path: path} do
+    restart(idle_timeout: 0)
     cookie_at(path)
     eventually(fn -> assert Proc.threads_outside() == [] end, 500)
   end
 
-  test "with linger 200 it stays that long, and not much longer", %{path: path} do
-    restart(linger: 200)
+  test "with idle_timeout 200 it stays that long, and not much longer", %{path: path} do
+    restart(idle_timeout: 200)
     asked = System.monotonic_time(:millisecond)
     cookie_at(path)
     # At once, were it not there.
@@ -22,13 +22,13 @@ defmodule Nlns.LingerTest do
   end
 
   test "it lingers from its last use, not from its first", %{path: path} do
-    restart(linger: 400)
+    restart(idle_timeout: 400)
     always(fn -> cookie_at(path) end, 800)
     assert Nlns.info().entered == 1
   end
 
-  test "with linger :infinity it stays", %{path: path} do
-    restart(linger: :infinity)
+  test "with idle_timeout :infinity it stays", %{path: path} do
+    restart(idle_timeout: :infinity)
     pin([path])
     always(fn -> assert Proc.threads_in(path) == 1 end, 300)
     assert Nlns.release(path) == :ok
@@ -36,7 +36,7 @@ defmodule Nlns.LingerTest do
 
   test "a namespace is gone with its name, also when a helper would stay in it for ever",
        %{path: path, host: host} do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     cookie_at(path)
     Netns.del(path)
     eventually(fn -> assert Proc.threads_outside() == [] end, 500)
@@ -44,7 +44,7 @@ defmodule Nlns.LingerTest do
   end
 
   test "of many namespaces that are deleted none is held", %{path: path} do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     paths = [path | for(_ <- 1..20, do: netns())]
     pin(paths)
     assert length(Proc.threads_outside()) == 21
@@ -57,7 +57,7 @@ defmodule Nlns.LingerTest do
 
   test "a deleted name is noticed by a bind mount's path when it lingers no more",
        %{path: path, host: host} do
-    restart(linger: 200)
+    restart(idle_timeout: 200)
     mounted = Path.join(tmp_dir(), "mounted")
     File.touch!(mounted)
     Netns.run!("mount", ["--bind", path, mounted])
@@ -82,7 +82,7 @@ defmodule Nlns.LingerTest do
   end
 
   test "helpers in no namespace end after a second, all but one" do
-    restart(linger: :infinity)
+    restart(idle_timeout: :infinity)
     paths = for _ <- 1..8, do: netns()
     pin(paths)
     assert length(Proc.helper_threads()) >= 8

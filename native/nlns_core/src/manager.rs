@@ -1,10 +1,9 @@
-//! The keeper: the one thread that starts the others, joins them, and notices when the helpers that are
+//! The manager: the one thread that starts the others, joins them, and notices when the helpers that are
 //! awake are all blocked.
 //!
 //! It never leaves the VM's namespace, so what it starts begins there; a thread started by a helper
 //! would begin, unseen, wherever the helper is.
 
-mod orders;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -20,23 +19,22 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crossbeam_utils::sync::Parker;
 use rustix::io::Errno;
 
-use crate::closers::Closers;
+use crate::closer::Closers;
+use crate::control::Command;
 use crate::crew::Called;
 use crate::error::{Error, Stage};
+use crate::events::LeaveReason;
 use crate::helper::{Helper, Place};
 use crate::netns::Host;
-use crate::observer::Why;
 use crate::path::{Job, Path};
 use crate::pool::Pool;
 use crate::watcher::Watcher;
 use crate::{cpus, sys, work};
 
-pub(crate) use orders::{Order, Orders};
-
 /// Sending a message takes 6 KiB, a panic with a backtrace 27; at 16 KiB it would take the VM down.
 pub(crate) const STACK: usize = 64 * 1024;
 
-/// How often the keeper looks while paths are ready or helpers nap, and how long a helper may take over one batch
+/// How often the manager looks while paths are ready or helpers nap, and how long a helper may take over one batch
 /// before another is woken in its stead. Shorter and a machine whose cores are all busy, where a
 /// thread waits whole time slices, looks like a sick namespace; longer and a sick one holds up others.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -47,25 +45,25 @@ const OVERDUE_AFTER: Duration = Duration::from_millis(10);
 /// served.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(1);
 
-pub(crate) fn start(pool: Arc<Pool>, orders: Receiver<Order>) -> io::Result<()> {
-    let (closers, inbox) = Closers::new(&pool.keeper);
-    let keeper = Keeper {
+pub(crate) fn start(pool: Arc<Pool>, commands: Receiver<Command>) -> io::Result<()> {
+    let (closers, inbox) = Closers::new(&pool.manager);
+    let manager = Manager {
         closers,
         pool,
-        orders,
+        commands,
         threads: HashMap::new(),
         next_id: 0,
         next_look: Instant::now(),
     };
-    let builder = Builder::new().name("nlns-keeper".into()).stack_size(STACK);
-    sys::with_signals_blocked(|| builder.spawn(|| keeper.run()))?;
+    let builder = Builder::new().name("nlns-manager".into()).stack_size(STACK);
+    sys::with_signals_blocked(|| builder.spawn(|| manager.run()))?;
     inbox.open();
     Ok(())
 }
 
-struct Keeper {
+struct Manager {
     pool: Arc<Pool>,
-    orders: Receiver<Order>,
+    commands: Receiver<Command>,
     /// Every helper there is. The crew knows them too, but by a lock, which one that is held up may hold.
     threads: HashMap<u64, (JoinHandle<()>, Arc<Helper>)>,
     closers: Closers,
@@ -74,7 +72,7 @@ struct Keeper {
     next_look: Instant,
 }
 
-impl Keeper {
+impl Manager {
     fn run(mut self) {
         // A scheduler that is bound to one processor may have made this thread.
         cpus::run_anywhere(None);
@@ -89,12 +87,12 @@ impl Keeper {
         loop {
             match self.next_order() {
                 None => self.look(),
-                Some(Order::Hire) => self.hire(),
-                Some(Order::Bury(id)) => self.bury(id),
-                Some(Order::Watch) => {}
-                Some(Order::HireCloser) => self.hire_closers(),
-                Some(Order::BuryCloser(id)) => self.closers.bury(id),
-                Some(Order::Stop(stopped)) => {
+                Some(Command::SpawnHelper) => self.hire(),
+                Some(Command::JoinHelper(id)) => self.bury(id),
+                Some(Command::Watch) => {}
+                Some(Command::SpawnCloser) => self.hire_closers(),
+                Some(Command::JoinCloser(id)) => self.closers.bury(id),
+                Some(Command::Stop(stopped)) => {
                     let stuck = self.stop();
                     if let (Some(watcher), Some(thread)) = (self.pool.watcher.get(), watcher) {
                         watcher.stop();
@@ -123,15 +121,15 @@ impl Keeper {
         self.pool.watcher.set(watcher).ok().map(|()| thread)
     }
 
-    /// `None` when it is time to look, however many orders there are.
-    fn next_order(&mut self) -> Option<Order> {
+    /// `None` when it is time to look, however many commands there are.
+    fn next_order(&mut self) -> Option<Command> {
         if !self.pool.watched.load(Ordering::SeqCst) {
-            let order = self.orders.recv().expect("the pool keeps a sender");
+            let order = self.commands.recv().expect("the pool keeps a sender");
             self.next_look = Instant::now() + TICK;
             return Some(order);
         }
         if Instant::now() < self.next_look {
-            match self.orders.recv_deadline(self.next_look) {
+            match self.commands.recv_deadline(self.next_look) {
                 Ok(order) => return Some(order),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => unreachable!("the pool keeps a sender"),
@@ -192,7 +190,7 @@ impl Keeper {
     /// Sees to what a helper leaves behind.
     fn bury(&mut self, id: u64) {
         if let Some(place) = self.join(id) {
-            self.pool.tell_left(id, &place, Why::Died);
+            self.pool.tell_left(id, &place, LeaveReason::Died);
             self.pool.registry.forget_if_unused(&place.path);
         }
         self.see_to_ready(0);
@@ -302,7 +300,7 @@ impl Keeper {
         for job in std::iter::from_fn(|| path.pop()).take(most) {
             match job {
                 Job::Open(request) => self.pool.counters.answer(request.reply, error),
-                Job::Release(departure) => self.pool.crew.send_away(path, &departure),
+                Job::Release(leave_request) => self.pool.crew.send_away(path, &leave_request),
             }
         }
     }

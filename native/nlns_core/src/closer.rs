@@ -1,6 +1,6 @@
 //! Closers: threads on which the last close of a socket may take its time.
 //!
-//! The keeper starts as many as there are descriptors to be closed at the same time, up to [`MOST`], so
+//! The manager starts as many as there are descriptors to be closed at the same time, up to [`MOST`], so
 //! that one that takes long keeps the others from being closed only if [`MOST`] of them do. One is always
 //! there, the others end when they have been idle for a while.
 
@@ -15,7 +15,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use parking_lot::Mutex;
 
-use crate::keeper::{Order, Orders, STACK};
+use crate::control::{Command, CommandSender};
+use crate::manager::STACK;
 
 /// Fewer and a few sockets that linger stop the closing of all others; more is more threads for a caller
 /// that closes many at once, who wait for the same thing together.
@@ -52,11 +53,11 @@ static INBOX: Mutex<Option<Inbox>> = Mutex::new(None);
 pub(crate) struct Inbox {
     jobs: Sender<Job>,
     hired: Arc<AtomicUsize>,
-    orders: Orders,
+    commands: CommandSender,
 }
 
 impl Inbox {
-    /// NB: only once the keeper's thread is there, which reads it.
+    /// NB: only once the manager's thread is there, which reads it.
     pub(crate) fn open(self) {
         *INBOX.lock() = Some(self);
     }
@@ -70,10 +71,10 @@ pub(crate) fn close(fd: OwnedFd, closed: Option<Closed>) -> Result<(), OwnedFd> 
     };
     let closing = CLOSING.fetch_add(1, Ordering::SeqCst) + 1;
     let fd = Some(fd);
-    // The keeper reads as long as there is a sender.
+    // The manager reads as long as there is a sender.
     let _ = inbox.jobs.send(Job { fd, closed });
     if inbox.hired.load(Ordering::SeqCst) < closing.min(MOST) {
-        inbox.orders.order(Order::HireCloser);
+        inbox.commands.send(Command::SpawnCloser);
     }
     Ok(())
 }
@@ -82,11 +83,11 @@ pub(crate) fn closing() -> usize {
     CLOSING.load(Ordering::Relaxed)
 }
 
-/// The closers of a pool, as its keeper sees them.
+/// The closers of a pool, as its manager sees them.
 pub(crate) struct Closers {
     jobs: Receiver<Job>,
     hired: Arc<AtomicUsize>,
-    orders: Orders,
+    commands: CommandSender,
     threads: HashMap<u64, JoinHandle<()>>,
     /// The one that is always there.
     lasting: Option<u64>,
@@ -94,18 +95,18 @@ pub(crate) struct Closers {
 }
 
 impl Closers {
-    pub(crate) fn new(orders: &Orders) -> (Self, Inbox) {
+    pub(crate) fn new(commands: &CommandSender) -> (Self, Inbox) {
         let (sender, jobs) = unbounded();
         let hired = Arc::<AtomicUsize>::default();
         let inbox = Inbox {
             jobs: sender,
             hired: hired.clone(),
-            orders: orders.clone(),
+            commands: commands.clone(),
         };
         let closers = Self {
             jobs,
             hired,
-            orders: orders.clone(),
+            commands: commands.clone(),
             threads: HashMap::new(),
             lasting: None,
             next_id: 0,
@@ -135,14 +136,14 @@ impl Closers {
         let id = self.next_id;
         let jobs = self.jobs.clone();
         let hired = self.hired.clone();
-        let orders = self.orders.clone();
+        let commands = self.commands.clone();
         let patience = self.lasting.map(|_| SPARE_TIME);
         let body = move || {
             let leaving = Leaving {
                 id,
                 jobs,
                 hired,
-                orders,
+                commands,
             };
             close_all(&leaving.jobs, patience);
         };
@@ -201,12 +202,12 @@ fn close_all(jobs: &Receiver<Job>, patience: Option<Duration>) {
     }
 }
 
-/// However the thread ends, the keeper knows of it.
+/// However the thread ends, the manager knows of it.
 struct Leaving {
     id: u64,
     jobs: Receiver<Job>,
     hired: Arc<AtomicUsize>,
-    orders: Orders,
+    commands: CommandSender,
 }
 
 impl Drop for Leaving {
@@ -214,8 +215,8 @@ impl Drop for Leaving {
         self.hired.fetch_sub(1, Ordering::SeqCst);
         // Whoever gave something away meanwhile has counted on this one.
         if !self.jobs.is_empty() {
-            self.orders.order(Order::HireCloser);
+            self.commands.send(Command::SpawnCloser);
         }
-        self.orders.order(Order::BuryCloser(self.id));
+        self.commands.send(Command::JoinCloser(self.id));
     }
 }
