@@ -25,6 +25,7 @@
 //! | [`Handover`] | one descriptor's way from helper to caller |
 //! | `process` | a process as distinct from its number |
 //! | [`issued`] | which descriptors were given away as numbers |
+//! | [`features`] | what this kernel has, and what stands in for what it lacks |
 //! | `sys` | system calls that need `unsafe` |
 
 mod claim;
@@ -35,6 +36,7 @@ mod cpus;
 mod crew;
 mod error;
 mod events;
+pub mod features;
 mod handover;
 mod helper;
 mod info;
@@ -62,4 +64,4 @@ pub use netns::Spec;
 pub use path::Reply;
 pub use pool::{Config, Pool};
 pub use socket::Socket;
-pub use sys::with_borrowed;
+pub use sys::{thread_exists, with_borrowed};

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, Stage, uninterrupted};
+use crate::features::{self, Feature};
 use crate::socket::Socket;
 use crate::sys;
 
@@ -67,17 +68,15 @@ impl Host {
         if !Identity::of_path(OF_THREAD)?.is_same_namespace(&identity) {
             setns(fd.as_fd())?;
         }
-        let mut netns = Netns {
+        let features = features::probe()?;
+        let netns = Netns {
             identity,
             cookie: None,
         };
-        drop(netns.socket(Spec::netlink(0)));
-        let ids_are_cookies =
-            netns.cookie.is_some() && sys::namespace_id(fd.as_fd()).ok() == netns.cookie;
         Ok(Self {
             fd,
             netns,
-            ids_are_cookies,
+            ids_are_cookies: features.has(Feature::NetnsId),
         })
     }
 
@@ -156,9 +155,11 @@ impl Netns {
     /// A close-on-exec socket, proven to be in this namespace, in which the calling thread must be.
     pub fn socket(&mut self, spec: Spec) -> Result<Socket, EnterError> {
         let fd = spec.socket().map_err(EnterError::at(Stage::Socket))?;
+        if !features::get().has(Feature::NetnsCookie) {
+            return Ok(fd);
+        }
         match sys::netns_cookie(fd.as_fd()) {
             Ok(cookie) if *self.cookie.get_or_insert(cookie) == cookie => Ok(fd),
-            Err(Errno::NOPROTOOPT) if self.cookie.is_none() => Ok(fd),
             _ => Err(EnterError::LocationUnknown),
         }
     }

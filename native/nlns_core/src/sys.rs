@@ -2,14 +2,17 @@
 //!
 //! This is the one module with `unsafe` in it. Three reasons, each with its functions: integers from
 //! the BEAM that *are* descriptors ([`adopt`], [`with_borrowed`]), options and requests that no
-//! well-kept crate wraps ([`netns_cookie`], [`namespace_id`], [`ask_for_short_slices`]), and the
-//! signal mask, which must be full before a thread exists ([`with_signals_blocked`]).
+//! well-kept crate wraps ([`netns_cookie`], [`namespace_id`], [`socket_netns`], [`pidfd_netns`],
+//! [`ask_for_short_slices`], [`time_slice`], [`thread_exists`]), and the signal mask, which must be full
+//! before a thread exists ([`with_signals_blocked`]).
 #![allow(unsafe_code)]
 
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, Result};
+use rustix::ioctl::{Opcode, opcode};
+use rustix::process::{Pid, getpid};
 
 fn check(result: libc::c_int) -> Result<()> {
     if result == 0 {
@@ -62,40 +65,94 @@ pub(crate) fn netns_cookie(fd: BorrowedFd<'_>) -> Result<u64> {
 
 /// The same number asked of a namespace file: `NS_GET_ID` of linux/nsfs.h (Linux 6.18), else `ENOTTY`.
 pub(crate) fn namespace_id(fd: BorrowedFd<'_>) -> Result<u64> {
-    const NS_GET_ID: libc::c_ulong = 0x8008_b70d; // _IOR(0xb7, 13, __u64)
+    const NS_GET_ID: Opcode = opcode::read::<u64>(0xb7, 13);
     let mut id = 0_u64;
     // SAFETY: this request writes one u64, and only if it succeeds.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_ID as _, &raw mut id) })?;
     Ok(id)
 }
 
+/// The namespace of a socket: `SIOCGSKNS` of linux/sockios.h (Linux 4.10), else `ENOTTY`; `EPERM`
+/// without `CAP_NET_ADMIN` there.
+pub(crate) fn socket_netns(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const SIOCGSKNS: Opcode = 0x894c;
+    new_descriptor(fd, SIOCGSKNS)
+}
+
+/// The network namespace of the process behind a pidfd: `PIDFD_GET_NET_NAMESPACE` of linux/pidfd.h
+/// (Linux 6.11); `ESRCH` if its main thread has ended, `EACCES` if it may not be looked at.
+pub(crate) fn pidfd_netns(pidfd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const PIDFD_GET_NET_NAMESPACE: Opcode = opcode::none(0xff, 4);
+    new_descriptor(pidfd, PIDFD_GET_NET_NAMESPACE)
+}
+
+/// A request without an argument that returns a descriptor, which the kernel makes close-on-exec.
+fn new_descriptor(fd: BorrowedFd<'_>, request: Opcode) -> Result<OwnedFd> {
+    // SAFETY: these requests read and write no memory of ours.
+    match unsafe { libc::ioctl(fd.as_raw_fd(), request as _, 0) } {
+        -1 => Err(last_errno()),
+        // SAFETY: the kernel has just made it, so it has no other owner.
+        new => Ok(unsafe { OwnedFd::from_raw_fd(new) }),
+    }
+}
+
+/// Whether this process has a thread with this number, in its own pid namespace (tgkill(2)). It has until
+/// the thread has left all its namespaces, which is later than a join returns.
+pub fn thread_exists(thread: Pid) -> bool {
+    let (process, thread) = (
+        getpid().as_raw_nonzero().get(),
+        thread.as_raw_nonzero().get(),
+    );
+    // SAFETY: takes no pointer; signal 0 is sent to nobody.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) as _ }) == Ok(())
+}
+
+/// sched_setattr(2), as far as Linux 3.14 had it.
+#[repr(C)]
+#[derive(Default)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+const SCHED_ATTR_SIZE: u32 = size_of::<SchedAttr>() as u32;
+
 /// Asks for time slices of 100 µs, so that on a machine whose cores are all busy this thread is
 /// scheduled again soon after it wakes, not after the others' whole slices (sched_setattr(2), Linux
 /// 6.12 or newer for the normal policy; older kernels ignore or refuse it, which is fine).
 pub(crate) fn ask_for_short_slices() {
-    #[repr(C)]
-    struct SchedAttr {
-        size: u32,
-        policy: u32,
-        flags: u64,
-        nice: i32,
-        priority: u32,
-        runtime: u64,
-        deadline: u64,
-        period: u64,
-    }
     let attr = SchedAttr {
-        size: size_of::<SchedAttr>() as u32,
+        size: SCHED_ATTR_SIZE,
         policy: 0, // SCHED_OTHER
-        flags: 0,
         nice: rustix::process::getpriority_process(None).unwrap_or(0),
-        priority: 0,
         runtime: 100_000,
-        deadline: 0,
-        period: 0,
+        ..SchedAttr::default()
     };
     // SAFETY: the kernel reads `size` bytes of `attr`; thread 0 is the calling one.
     let _ = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
+}
+
+/// The calling thread's time slice in nanoseconds; 0 where it cannot be chosen (sched_getattr(2), before
+/// Linux 6.12 or for another policy than the normal one).
+pub(crate) fn time_slice() -> Result<u64> {
+    let mut attr = SchedAttr::default();
+    // SAFETY: the kernel writes at most the size that it is given; thread 0 is the calling one.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_sched_getattr,
+            0,
+            &raw mut attr,
+            SCHED_ATTR_SIZE,
+            0,
+        ) as _
+    })?;
+    Ok(attr.runtime)
 }
 
 /// Runs `f` with every signal blocked that is not raised by the thread's own instructions, so that

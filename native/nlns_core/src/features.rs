@@ -1,0 +1,246 @@
+//! What kernels may or may not offer, what it is good for here, and what stands in where it is missing.
+//!
+//! Each feature is tried once, at the start, in the VM's own namespace. One that fails there is missing,
+//! whatever the errno: an older kernel says `ENOPROTOOPT`, an emulator `EINVAL`, a filter `EPERM`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::{Errno, Result};
+use rustix::net::sockopt::socket_cookie;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::error::uninterrupted;
+use crate::sys;
+
+/// An optional feature of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// A socket tells the namespace that it is in.
+    SocketNetns,
+    /// A socket tells its number, which is never used again.
+    SocketCookie,
+    /// A process has a descriptor.
+    Pidfd,
+    /// A thread can join the namespace of a process by that descriptor.
+    PidfdSetns,
+    /// A path is looked up only as far as that takes no waiting.
+    CachedLookup,
+    /// A socket tells its namespace's number, which is never used again.
+    NetnsCookie,
+    /// The descriptor of a process gives its namespace.
+    PidfdNetns,
+    /// A thread may ask for short time slices.
+    ShortSlices,
+    /// A namespace tells its own number.
+    NetnsId,
+}
+
+/// One row of the table of features.
+pub struct Row {
+    /// Which one.
+    pub feature: Feature,
+    /// The kernel's name for it.
+    pub name: &'static str,
+    /// The version of Linux that brought it.
+    pub since: (u16, u16),
+    /// What it gives.
+    pub gives: &'static str,
+    /// What takes its place where it is missing.
+    pub stand_in: &'static str,
+    probe: fn(&Home) -> Result<bool>,
+}
+
+/// Every optional feature that is used, the oldest first.
+pub const TABLE: [Row; 9] = [
+    Row {
+        feature: Feature::SocketNetns,
+        name: "SIOCGSKNS",
+        since: (4, 10),
+        gives: "the first socket after an entry is compared with the namespace itself (needs CAP_NET_ADMIN)",
+        stand_in: "the thread is compared with it, by its file under /proc",
+        probe: |home| sys::socket_netns(home.socket.as_fd()).map(|_| true),
+    },
+    Row {
+        feature: Feature::SocketCookie,
+        name: "SO_COOKIE",
+        since: (4, 12),
+        gives: "close_fd recognizes its socket by a number that is never used again",
+        stand_in: "the socket's inode, whose 32 bits start over after four billion",
+        probe: |home| socket_cookie(&home.socket).map(|cookie| cookie != 0),
+    },
+    Row {
+        feature: Feature::Pidfd,
+        name: "pidfd_open",
+        since: (5, 3),
+        gives: "{:pid, n} means one process, whose end is seen at once",
+        stand_in: "the number in /proc, and a look every second",
+        probe: |_| own_pidfd().map(|_| true),
+    },
+    Row {
+        feature: Feature::PidfdSetns,
+        name: "setns(pidfd)",
+        since: (5, 8),
+        gives: "{:pid, n} without the /proc of this pid namespace (needs SIOCGSKNS)",
+        stand_in: "/proc/n/ns/net, if that /proc is of this pid namespace; else {:open, 95}",
+        probe: |_| match own_pidfd().and_then(setns) {
+            // Privileges are missing, here, not the feature.
+            Ok(()) | Err(Errno::PERM) => Ok(true),
+            Err(errno) => Err(errno),
+        },
+    },
+    Row {
+        feature: Feature::CachedLookup,
+        name: "RESOLVE_CACHED",
+        since: (5, 12),
+        gives: "a helper goes from one namespace straight to the next",
+        stand_in: "it returns home before each lookup",
+        probe: |_| {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            openat2(CWD, c"/", flags, Mode::empty(), ResolveFlags::CACHED).map(|_| true)
+        },
+    },
+    Row {
+        feature: Feature::NetnsCookie,
+        name: "SO_NETNS_COOKIE",
+        since: (5, 14),
+        gives: "each socket is proven to be in its namespace",
+        stand_in: "the first socket after each entry is",
+        probe: |home| sys::netns_cookie(home.socket.as_fd()).map(|cookie| cookie != 0),
+    },
+    Row {
+        feature: Feature::PidfdNetns,
+        name: "PIDFD_GET_NET_NAMESPACE",
+        since: (6, 11),
+        gives: "{:pid, n} whatever is mounted at /proc",
+        stand_in: "/proc/n/ns/net, if that /proc is of this pid namespace; else setns(pidfd)",
+        probe: |_| {
+            let pidfd = own_pidfd()?;
+            sys::pidfd_netns(pidfd.as_fd()).map(|_| true)
+        },
+    },
+    Row {
+        feature: Feature::ShortSlices,
+        name: "sched_setattr slices",
+        since: (6, 12),
+        gives: "a helper runs soon after it wakes where all processors are busy",
+        stand_in: "it waits for the others' time slices, milliseconds each",
+        probe: |_| sys::time_slice().map(|slice| slice != 0),
+    },
+    Row {
+        feature: Feature::NetnsId,
+        name: "NS_GET_ID",
+        since: (6, 18),
+        gives: "a namespace tells the cookie of its sockets before it is entered",
+        stand_in: "the first socket after each entry is proven by SIOCGSKNS or /proc",
+        probe: |home| {
+            let netns = home.netns()?;
+            let id = sys::namespace_id(netns.as_fd())?;
+            Ok(id != 0 && sys::netns_cookie(home.socket.as_fd())? == id)
+        },
+    },
+];
+
+/// Which features there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features(u32);
+
+static FOUND: AtomicU32 = AtomicU32::new(0);
+
+impl Features {
+    /// Whether the kernel has it.
+    pub fn has(self, feature: Feature) -> bool {
+        self.0 & bit(feature) != 0
+    }
+}
+
+fn bit(feature: Feature) -> u32 {
+    1 << feature as u32
+}
+
+/// Returns the features that were found last; none before the first pool has started.
+pub fn get() -> Features {
+    Features(FOUND.load(Ordering::Acquire))
+}
+
+/// Tries each feature. Fails only for want of descriptors, which says nothing about the kernel.
+/// Note: only for a thread that is in the VM's own namespace.
+pub(crate) fn probe() -> Result<Features> {
+    let home = Home::find()?;
+    let mut found = 0;
+    for row in &TABLE {
+        match uninterrupted(|| (row.probe)(&home)) {
+            Ok(true) => found |= bit(row.feature),
+            Err(errno @ (Errno::MFILE | Errno::NFILE)) => return Err(errno),
+            Ok(false) | Err(_) => {}
+        }
+    }
+    FOUND.store(found, Ordering::Release);
+    Ok(Features(found))
+}
+
+/// What the features are tried on.
+struct Home {
+    socket: OwnedFd,
+}
+
+impl Home {
+    /// A socket of the first family that a filter on families lets through.
+    fn find() -> Result<Self> {
+        let mut last = Errno::AFNOSUPPORT;
+        for family in [
+            AddressFamily::NETLINK,
+            AddressFamily::UNIX,
+            AddressFamily::INET,
+        ] {
+            let flags = SocketFlags::CLOEXEC;
+            match uninterrupted(|| socket_with(family, SocketType::DGRAM, flags, None)) {
+                Ok(socket) => return Ok(Self { socket }),
+                Err(errno) => last = errno,
+            }
+        }
+        Err(last)
+    }
+
+    /// The namespace of the calling thread.
+    fn netns(&self) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        openat(CWD, c"/proc/thread-self/ns/net", flags, Mode::empty())
+            .or_else(|_| sys::socket_netns(self.socket.as_fd()))
+            .or_else(|_| sys::pidfd_netns(own_pidfd()?.as_fd()))
+    }
+}
+
+fn own_pidfd() -> Result<OwnedFd> {
+    pidfd_open(getpid(), PidfdFlags::empty())
+}
+
+/// Joins the network namespace of the main thread, which is where a thread at home is already.
+fn setns(pidfd: OwnedFd) -> Result<()> {
+    move_into_link_name_space(pidfd.as_fd(), Some(LinkNameSpaceType::Network))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_feature_has_one_row_and_the_oldest_is_first() {
+        for (number, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.feature as usize, number);
+            assert!(number == 0 || TABLE[number - 1].since <= row.since);
+            assert!(!row.gives.is_empty() && !row.stand_in.is_empty());
+        }
+    }
+
+    #[test]
+    fn newer_features_imply_what_they_build_on() {
+        let found = probe().unwrap();
+        assert_eq!(get(), found);
+        assert!(!found.has(Feature::PidfdNetns) || found.has(Feature::Pidfd));
+        assert!(!found.has(Feature::NetnsId) || found.has(Feature::NetnsCookie));
+    }
+}
