@@ -98,7 +98,7 @@ defmodule Bench.W3 do
   end
 
   defp await_close(request) do
-    {:ok, fd} = Nlns.await(request)
-    :ok = Nlns.close_fd(fd)
+    {:ok, handle} = Nlns.await(request)
+    :ok = Nlns.Handle.close(handle)
   end
 end

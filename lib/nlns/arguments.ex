@@ -5,55 +5,114 @@ defmodule Nlns.Arguments do
   alias Nlns.Request
 
   # Numbers that C passes as int or as unsigned int; the latter is also the longest that `receive` waits.
+  @min_int -2_147_483_648
   @max_int 2_147_483_647
   @max_uint 4_294_967_295
 
-  defguardp is_int(n) when is_integer(n) and n in 0..@max_int
+  @timeout 5_000
 
-  @spec open!(binary(), non_neg_integer()) :: :ok
-  def open!(path, protocol) do
-    path!(path)
+  @doc """
+  A path as a binary; a charlist and any other iolist are its bytes.
 
-    unless is_int(protocol) do
-      raise ArgumentError, "expected a protocol from 0 to #{@max_int}, got: #{inspect(protocol)}"
-    end
+      iex> Nlns.Arguments.path!('/run/netns/blue')
+      "/run/netns/blue"
+  """
+  @spec path!(iodata()) :: binary()
+  def path!(path) when is_binary(path), do: path
 
-    :ok
+  def path!(path) when is_list(path) do
+    IO.iodata_to_binary(path)
+  rescue
+    ArgumentError -> not_a_path!(path)
   end
 
-  @spec path!(binary()) :: :ok
-  def path!(path) when is_binary(path), do: :ok
+  def path!(path), do: not_a_path!(path)
 
-  def path!(path) do
-    raise ArgumentError, "expected a path as a binary, got: #{inspect(path)}"
+  defp not_a_path!(path) do
+    raise ArgumentError, "expected a path as a binary or iolist, got: #{inspect(path)}"
   end
 
-  @spec fd!(non_neg_integer()) :: :ok
-  def fd!(fd) when is_int(fd), do: :ok
+  @spec protocol!(non_neg_integer()) :: non_neg_integer()
+  def protocol!(protocol) when is_integer(protocol) and protocol in 0..@max_int, do: protocol
+
+  def protocol!(protocol) do
+    raise ArgumentError, "expected a protocol from 0 to #{@max_int}, got: #{inspect(protocol)}"
+  end
+
+  @doc "Any C int: what a failed call left in the place of a descriptor is one that names nothing."
+  @spec fd!(integer()) :: integer()
+  def fd!(fd) when is_integer(fd) and fd in @min_int..@max_int, do: fd
 
   def fd!(fd) do
-    raise ArgumentError, "expected a descriptor from 0 to #{@max_int}, got: #{inspect(fd)}"
+    raise ArgumentError,
+          "expected a descriptor from #{@min_int} to #{@max_int}, got: #{inspect(fd)}"
   end
 
-  @spec groups!(non_neg_integer()) :: :ok
-  def groups!(groups) when is_integer(groups) and groups in 0..@max_uint, do: :ok
+  @doc "The descriptor of a number or of a `:socket`, which may be closed."
+  @spec fd_of!(:socket.socket() | integer()) :: {:ok, integer()} | {:error, term()}
+  def fd_of!(fd) when is_integer(fd), do: {:ok, fd!(fd)}
+
+  def fd_of!(socket) do
+    :socket.getopt(socket, :otp, :fd)
+  rescue
+    _ in [ArgumentError, FunctionClauseError] ->
+      raise ArgumentError, "expected a descriptor or a :socket, got: #{inspect(socket)}"
+  end
+
+  @spec groups!(non_neg_integer()) :: non_neg_integer()
+  def groups!(groups) when is_integer(groups) and groups in 0..@max_uint, do: groups
 
   def groups!(groups) do
     raise ArgumentError, "expected groups from 0 to 0xFFFFFFFF, got: #{inspect(groups)}"
   end
 
-  @spec timeout!(timeout()) :: :ok
-  def timeout!(:infinity), do: :ok
-  def timeout!(timeout) when is_integer(timeout) and timeout in 0..@max_uint, do: :ok
+  @spec timeout!(timeout()) :: timeout()
+  def timeout!(:infinity), do: :infinity
+  def timeout!(timeout) when is_integer(timeout) and timeout in 0..@max_uint, do: timeout
 
   def timeout!(timeout) do
     raise ArgumentError,
           "expected a timeout of 0 to #{@max_uint} ms or :infinity, got: #{inspect(timeout)}"
   end
 
+  @doc """
+  The timeout among the options of an open, the only one that there is.
+
+      iex> Nlns.Arguments.timeout_of!([])
+      5000
+
+      iex> Nlns.Arguments.timeout_of!(timeout: :infinity)
+      :infinity
+
+      iex> Nlns.Arguments.timeout_of!(timout: 100)
+      ** (ArgumentError) unknown option :timout; there is :timeout (ms or :infinity)
+  """
+  @spec timeout_of!(timeout: timeout()) :: timeout()
+  def timeout_of!([]), do: @timeout
+  def timeout_of!([{:timeout, timeout} | opts]), do: timeout_of!(opts, timeout!(timeout))
+  def timeout_of!([option | _]), do: unknown!(option)
+
+  def timeout_of!(opts) do
+    raise ArgumentError, "expected a keyword list of options, got: #{inspect(opts)}"
+  end
+
+  # The first of a key is the one that counts, as in Keyword.get/2.
+  defp timeout_of!(opts, timeout) do
+    _ = timeout_of!(opts)
+    timeout
+  end
+
+  defp unknown!({key, _value}) when is_atom(key) do
+    raise ArgumentError, "unknown option #{inspect(key)}; there is :timeout (ms or :infinity)"
+  end
+
+  defp unknown!(option) do
+    raise ArgumentError, "expected options as [timeout: ms], got: #{inspect(option)}"
+  end
+
   @doc "A request of the calling process."
-  @spec request!(Request.t()) :: :ok
-  def request!(%Request{owner: owner}) when owner == self(), do: :ok
+  @spec request!(Request.t()) :: Request.t()
+  def request!(%Request{owner: owner} = request) when owner == self(), do: request
 
   def request!(%Request{owner: owner}) do
     raise ArgumentError,

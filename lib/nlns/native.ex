@@ -20,7 +20,7 @@ defmodule Nlns.Native do
   end
 
   @spec start(pos_integer(), non_neg_integer() | nil, pos_integer()) :: :ok | {:error, integer()}
-  def start(_max_helpers, _linger, _max_queue), do: stub()
+  def start(_max_helpers, _idle_timeout, _max_queue), do: stub()
 
   @spec stop(reference()) :: :ok | :pending
   def stop(_ref), do: stub()

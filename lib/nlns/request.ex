@@ -1,22 +1,86 @@
 defmodule Nlns.Request do
   @moduledoc """
-  An open that is under way; see `Nlns.open_in_netns_async/2`.
+  A request that is under way; see `Nlns.open_async/5`.
 
   `ref` is the reference in the one message that answers it. Only `owner`, the process that made the
   request, can `Nlns.await/2` or `Nlns.cancel/1` it. The other fields are private.
   """
+  @moduledoc since: "0.1.0"
+
+  alias Nlns.{Native, Telemetry}
+
+  @etimedout 110
 
   @enforce_keys [:ref, :owner, :resource]
-  defstruct @enforce_keys ++ [:place]
+  defstruct @enforce_keys ++ [:netns, timeout: 5_000]
 
   @type t :: %__MODULE__{
           ref: reference(),
           owner: pid(),
           # nil for a request that was refused at once
-          resource: Nlns.Native.resource() | nil,
+          resource: Native.resource() | nil,
           # what Nlns.Native.open/5 takes, to tell of a refusal
-          place: binary() | pos_integer() | nil
+          netns: binary() | pos_integer() | nil,
+          # how long Nlns.await/1 waits
+          timeout: timeout()
         }
+
+  @doc false
+  @spec await(t(), timeout()) :: {:ok, term()} | {:error, term()}
+  def await(%__MODULE__{ref: ref} = request, timeout) do
+    receive do
+      {:nlns, ^ref, {:ok, _} = answer} -> answer
+      {:nlns, ^ref, {:error, reason} = answer} -> refused(request, reason, answer)
+    after
+      timeout -> cancel_after_timeout(ref, request.resource)
+    end
+  end
+
+  # Told when it was made.
+  defp refused(%{resource: nil}, _reason, answer), do: answer
+
+  defp refused(%{netns: netns}, reason, answer) do
+    Telemetry.failed(netns, reason)
+    answer
+  end
+
+  @doc false
+  @spec cancel_after_timeout(reference(), Native.resource() | nil) ::
+          {:error, {:thread, integer()}}
+  def cancel_after_timeout(ref, resource) do
+    cancel(ref, resource)
+    {:error, {:thread, @etimedout}}
+  end
+
+  # Refused at once: the message was sent before the request was returned.
+  @doc false
+  @spec cancel(reference(), Native.resource() | nil) :: :ok
+  def cancel(ref, nil), do: flush(ref)
+
+  def cancel(ref, resource) do
+    case Native.cancel(resource) do
+      :before -> :ok
+      :during -> await_sent(ref, resource)
+      :after -> flush(ref)
+    end
+  end
+
+  # The helper is between deciding to answer and having sent the message.
+  defp await_sent(ref, resource) do
+    receive do
+      {:nlns, ^ref, _} -> :ok
+    after
+      1 -> if Native.is_sent(resource), do: flush(ref), else: await_sent(ref, resource)
+    end
+  end
+
+  defp flush(ref) do
+    receive do
+      {:nlns, ^ref, _} -> :ok
+    after
+      0 -> :ok
+    end
+  end
 
   defimpl Inspect do
     def inspect(%{ref: ref}, _opts), do: "#Nlns.Request<#{Kernel.inspect(ref)}>"

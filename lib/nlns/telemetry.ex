@@ -17,7 +17,7 @@ defmodule Nlns.Telemetry do
     * times are in native units (`System.convert_time_unit/3`). The duration is what the caller waited,
       the queue included, until the socket was open or the timeout was over
 
-  An open is `Nlns.open_in_netns/3`, `Nlns.open/5` or `Nlns.open_socket/5`. Its two events run in the
+  An open is `Nlns.open_in_netns/3`, `Nlns.open_fd/5` or `Nlns.open_socket/5`. Its two events run in the
   calling process. Of `Nlns.open_socket/5` they cover the open, not that `:socket` adopts what was opened: an
   error of that, and its time, are in none. Asynchronous opens have none: their answer goes to the mailbox, and when it is read
   nlns does not know.

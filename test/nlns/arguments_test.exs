@@ -4,13 +4,13 @@ defmodule Nlns.ArgumentsTest do
   # Not written as literals, so that neither the compiler nor dialyzer knows better.
   defp bad(term), do: term |> :erlang.term_to_binary() |> :erlang.binary_to_term()
 
-  @not_paths [nil, :path, ~c"path", 7, {:pid, 1}, <<1::1>>, ["/run/netns/", "x"]]
-  @not_ints [-1, 2_147_483_648, 1.0, nil, "0", 1_000_000_000_000_000_000_000]
+  @not_paths [nil, :path, [0x20AC], 7, {:pid, 1}, <<1::1>>, ["/run/netns/", :x], [-1]]
+  @not_ints [-2_147_483_649, 2_147_483_648, 1.0, nil, "0", 1_000_000_000_000_000_000_000]
   @not_timeouts [-1, 4_294_967_296, 1.5, nil, :never]
 
-  test "a path that is no binary raises, and the message says so" do
+  test "a path that is no binary or iolist raises, and the message says so" do
     for path <- @not_paths, function <- [:open_in_netns, :open_in_netns_async] do
-      message = "expected a path as a binary, got: #{inspect(path)}"
+      message = "expected a path as a binary or iolist, got: #{inspect(path)}"
       assert_raise ArgumentError, message, fn -> apply(Nlns, function, [bad(path), 0]) end
     end
 
@@ -19,7 +19,7 @@ defmodule Nlns.ArgumentsTest do
   end
 
   test "a protocol that is no C int raises, and the message says so" do
-    for protocol <- @not_ints, function <- [:open_in_netns, :open_in_netns_async] do
+    for protocol <- [-1 | @not_ints], function <- [:open_in_netns, :open_in_netns_async] do
       message = "expected a protocol from 0 to 2147483647, got: #{inspect(protocol)}"
       assert_raise ArgumentError, message, fn -> apply(Nlns, function, ["/x", bad(protocol)]) end
     end
@@ -35,6 +35,9 @@ defmodule Nlns.ArgumentsTest do
       for call <- [
             fn -> Nlns.open_in_netns("/x", 0, bad(timeout)) end,
             fn -> Nlns.await(request, bad(timeout)) end,
+            fn -> Nlns.open_socket("/x", :inet, :dgram, :udp, timeout: bad(timeout)) end,
+            fn -> Nlns.open_fd("/x", :inet, :dgram, :udp, timeout: bad(timeout)) end,
+            fn -> Nlns.open_async("/x", :inet, :dgram, :udp, timeout: bad(timeout)) end,
             fn -> Nlns.release("/x", bad(timeout)) end
           ] do
         assert_raise ArgumentError, message, call
@@ -47,9 +50,48 @@ defmodule Nlns.ArgumentsTest do
 
   test "a descriptor that is none raises, and the message says so" do
     for fd <- @not_ints do
-      message = "expected a descriptor from 0 to 2147483647, got: #{inspect(fd)}"
+      message = "expected a descriptor from -2147483648 to 2147483647, got: #{inspect(fd)}"
       assert_raise ArgumentError, message, fn -> Nlns.close_fd(bad(fd)) end
-      assert_raise ArgumentError, message, fn -> Nlns.bind_netlink(bad(fd), 0) end
+    end
+
+    for socket <- [nil, "0", 1.0, {:"$socket", make_ref()}, {:socket, make_ref()}] do
+      message = "expected a descriptor or a :socket, got: #{inspect(socket)}"
+      assert_raise ArgumentError, message, fn -> Nlns.bind_netlink(bad(socket), 0) end
+    end
+  end
+
+  test "what the library that nlns replaces takes is taken" do
+    path = netns()
+    charlist = String.to_charlist(path)
+    [first | rest] = charlist
+
+    for path <- [charlist, [path], [first, [rest]], ["", [[path]], []]] do
+      assert {:ok, fd} = Nlns.open_in_netns(path, 0)
+      Nlns.close_fd(fd)
+      path |> Nlns.open_in_netns_async(0) |> handle() |> Handle.close()
+    end
+
+    # What a failed call left in a descriptor's place.
+    for fd <- [-1, -2, -2_147_483_648] do
+      assert Nlns.close_fd(fd) == :ok
+      assert Nlns.bind_netlink(fd, 0) == {:error, 9}
+    end
+  end
+
+  test "an option that there is not raises, and the message names it" do
+    calls = [:open_socket, :open_fd, :open_async, :open_socket!, :open_fd!]
+
+    for function <- calls,
+        {opts, message} <- [
+          {[timout: 5], "unknown option :timout; there is :timeout (ms or :infinity)"},
+          {[timeout: 5, retries: 2],
+           "unknown option :retries; there is :timeout (ms or :infinity)"},
+          {[:timeout], "expected options as [timeout: ms], got: :timeout"},
+          {5_000, "expected a keyword list of options, got: 5000"},
+          {%{timeout: 5}, "expected a keyword list of options, got: %{timeout: 5}"}
+        ] do
+      args = ["/x", :inet, :dgram, :udp, bad(opts)]
+      assert_raise ArgumentError, message, fn -> apply(Nlns, function, args) end
     end
   end
 

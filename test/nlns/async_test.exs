@@ -19,9 +19,10 @@ defmodule Nlns.AsyncTest do
     fence(path)
   end
 
-  test "await answers as open_in_netns does", %{path: path} do
+  test "await returns what the message has", %{path: path} do
     inside = Netns.add_link(path)
-    assert {:ok, fd} = path |> Nlns.open_in_netns_async(0) |> Nlns.await()
+    assert {:ok, %Handle{} = handle} = path |> Nlns.open_in_netns_async(0) |> Nlns.await()
+    assert {:ok, fd} = Handle.to_fd(handle)
     assert inside in Rtnetlink.links(fd)
     Nlns.close_fd(fd)
 
@@ -43,7 +44,8 @@ defmodule Nlns.AsyncTest do
   test "a request awaited twice times out the second time, and nothing else happens",
        %{path: path} do
     request = Nlns.open_in_netns_async(path, 0)
-    assert {:ok, fd} = Nlns.await(request)
+    assert {:ok, handle} = Nlns.await(request)
+    assert {:ok, fd} = Handle.to_fd(handle)
     assert Nlns.await(request, 10) == {:error, {:thread, 110}}
     # The descriptor that the first one gave is not the second one's to close.
     assert "lo" in Rtnetlink.links(fd)
@@ -76,8 +78,19 @@ defmodule Nlns.AsyncTest do
       Task.await(task)
     end
 
-    assert {:ok, fd} = Nlns.await(request)
-    Nlns.close_fd(fd)
+    assert {:ok, handle} = Nlns.await(request)
+    Handle.close(handle)
+  end
+
+  test "await without a time waits for the request's own", %{path: path} do
+    refused = Nlns.open_async(path, :inet, :dgram, :udp, timeout: 0)
+    before = System.monotonic_time(:millisecond)
+
+    # Its message is taken out; then there is nothing that could come.
+    %Request{ref: ref} = refused
+    assert_receive {:nlns, ^ref, {:ok, _handle}}
+    assert Nlns.await(refused) == {:error, {:thread, 110}}
+    assert System.monotonic_time(:millisecond) - before < 5_000
   end
 
   test "the answers of one caller and path come in the order of the requests", %{path: path} do

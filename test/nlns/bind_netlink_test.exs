@@ -91,6 +91,14 @@ defmodule Nlns.BindNetlinkTest do
     assert Nlns.bind_netlink(2_147_483_647, 0) == {:error, @ebadf}
   end
 
+  test "a :socket is bound as its descriptor is, and a closed one is EBADF" do
+    {:ok, socket} = Nlns.open_socket(netns(), :netlink, :raw, 0)
+    assert Nlns.bind_netlink(socket, @link) == :ok
+    assert Nlns.bind_netlink(socket, @link) == {:error, @einval}
+    :ok = :socket.close(socket)
+    assert Nlns.bind_netlink(socket, @link) == {:error, @ebadf}
+  end
+
   test "a file is ENOTSOCK, another family's socket EINVAL" do
     path = Path.join(tmp_dir(), "file")
     {:ok, file} = :file.open(path, [:write, :raw])

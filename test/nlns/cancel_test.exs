@@ -48,7 +48,8 @@ defmodule Nlns.CancelTest do
 
   test "cancelled after the descriptor was taken, nothing is closed", %{path: path} do
     request = Nlns.open_in_netns_async(path, 0)
-    assert {:ok, fd} = Nlns.await(request)
+    assert {:ok, handle} = Nlns.await(request)
+    assert {:ok, fd} = Handle.to_fd(handle)
     assert Nlns.cancel(request) == :ok
     assert "lo" in Rtnetlink.links(fd)
     Nlns.close_fd(fd)
@@ -128,6 +129,11 @@ defmodule Nlns.CancelTest do
     fence(path)
     assert_received {:nlns, _, :not_mine}
     assert_received :other
+  end
+
+  defp close({:ok, %Handle{} = handle}) do
+    Handle.close(handle)
+    :closed
   end
 
   defp close({:ok, fd}) do

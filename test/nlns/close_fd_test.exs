@@ -5,12 +5,12 @@ defmodule Nlns.CloseFdTest do
     %{path: netns(), name: Path.join(tmp_dir(), "file")}
   end
 
-  test "close_fd closes what open_in_netns, await and to_fd gave", %{path: path} do
+  test "close_fd closes what open_in_netns, open_fd and to_fd gave", %{path: path} do
     {:ok, opened} = Nlns.open_in_netns(path, 0)
-    {:ok, awaited} = path |> Nlns.open_in_netns_async(0) |> Nlns.await()
+    {:ok, numbered} = Nlns.open_fd(path, :inet, :dgram, :udp)
     {:ok, taken} = path |> Nlns.open_in_netns_async(0) |> handle() |> Handle.to_fd()
 
-    for fd <- [opened, awaited, taken] do
+    for fd <- [opened, numbered, taken] do
       assert "socket:" <> _ = Proc.descriptor(fd)
       assert Nlns.close_fd(fd) == :ok
       assert Proc.descriptor(fd) == nil

@@ -16,12 +16,12 @@ defmodule Nlns.ClosingTest do
       :ok = :socket.bind(socket, %{family: :inet, addr: {127, 0, 0, 1}, port: 5_353})
       :ok = :socket.close(socket)
 
-      {:ok, fd} = Nlns.open(context.path, :inet, :dgram, :udp)
+      {:ok, fd} = Nlns.open_fd(context.path, :inet, :dgram, :udp)
       {:ok, udp} = :gen_udp.open(5_353, fd: fd, ip: {127, 0, 0, 1})
       :ok = :gen_udp.close(udp)
       :ok = Nlns.close_fd(fd)
 
-      {:ok, fd} = Nlns.open(context.path, :inet, :stream, :tcp)
+      {:ok, fd} = Nlns.open_fd(context.path, :inet, :stream, :tcp)
       {:ok, tcp} = :gen_tcp.listen(5_353, fd: fd, ip: {127, 0, 0, 1})
       :ok = :gen_tcp.close(tcp)
       :ok = Nlns.close_fd(fd)
@@ -57,7 +57,7 @@ defmodule Nlns.ClosingTest do
     eventually(fn -> assert %{closing: 1} = Nlns.info() end)
 
     for _ <- 1..3 do
-      {:ok, fd} = Nlns.open(other, :inet, :dgram, :udp)
+      {:ok, fd} = Nlns.open_fd(other, :inet, :dgram, :udp)
       Nlns.close_fd(fd)
       assert Proc.descriptor(fd) == nil
     end
@@ -76,7 +76,7 @@ defmodule Nlns.ClosingTest do
     :ok = :socket.listen(listener)
     {:ok, address} = :socket.sockname(listener)
 
-    {:ok, fd} = Nlns.open(path, :inet, :stream, :tcp)
+    {:ok, fd} = Nlns.open_fd(path, :inet, :stream, :tcp)
     {:ok, socket} = :socket.open(fd)
     :ok = :socket.connect(socket, address)
     {:ok, peer} = :socket.accept(listener)

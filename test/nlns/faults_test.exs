@@ -29,7 +29,7 @@ defmodule Nlns.FaultsTest do
       take = fn -> :file.open(~c"/dev/null", [:raw, :read]) end
       taken = Stream.repeatedly(take) |> Enum.take_while(&match?({:ok, _}, &1))
       answers = for path <- [pinned, other], do: open(path)
-      process = Nlns.open({:pid, String.to_integer(System.pid())}, :inet, :dgram, :udp)
+      process = Nlns.open_fd({:pid, String.to_integer(System.pid())}, :inet, :dgram, :udp)
       bound = Nlns.bind_netlink(held, 0)
 
       # With a single one an open can be done, but no adoption, which needs two for a moment.

@@ -43,7 +43,7 @@ defmodule Nlns.FormatErrorTest do
     assert Nlns.format_error({:setns, 12}) ==
              "entering the namespace: Cannot allocate memory (ENOMEM)"
 
-    assert Nlns.format_error({:socket, 4}) == "making the socket: Interrupted system call (4)"
+    assert Nlns.format_error({:socket, 4}) == "making the socket: Interrupted system call (EINTR)"
     assert Nlns.format_error({:open, 99_999}) =~ "99999"
     assert Nlns.format_error({:open, -1}) =~ "-1"
     for n <- [5_000_000_000, -5_000_000_000], do: assert(Nlns.format_error({:open, n}) =~ "#{n}")

@@ -11,10 +11,20 @@ defmodule Nlns.InfoTest do
     assert Enum.sort(Map.keys(helper)) == Enum.sort(@helper_keys)
 
     {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Nlns)
-    [text] = for {{:function, :info, 0}, _, _, %{"en" => text}, _} <- docs, do: text
+    docs = for {{:type, name, 0}, _, _, %{"en" => text}, _} <- docs, into: %{}, do: {name, text}
 
-    for key <- Map.keys(info) ++ Map.keys(helper) do
-      assert text =~ "`#{key}`", "#{key} is not documented"
+    for {map, type} <- [{info, :info}, {helper, :helper}], key <- Map.keys(map) do
+      assert docs[type] =~ "`#{key}`", "#{key} is not documented in #{type}"
+    end
+  end
+
+  test "the types name every key that there is" do
+    {:ok, types} = Code.Typespec.fetch_types(Nlns)
+
+    for {type, keys} <- [info: @keys, helper: @helper_keys] do
+      [fields] = for {:type, {^type, {:type, _, :map, fields}, []}} <- types, do: fields
+      named = for {:type, _, :map_field_exact, [{:atom, _, key}, _]} <- fields, do: key
+      assert Enum.sort(named) == Enum.sort(keys)
     end
   end
 
@@ -46,7 +56,7 @@ defmodule Nlns.InfoTest do
     Nlns.open_in_netns(path <> "-not", 0)
     for _ <- 1..4, do: Nlns.open_in_netns("a\0b", 0)
 
-    for _ <- 1..2, do: Nlns.open({:pid, 2_147_483_647}, :inet, :dgram, :udp)
+    for _ <- 1..2, do: Nlns.open_fd({:pid, 2_147_483_647}, :inet, :dgram, :udp)
 
     assert %{opened: 3, failed: 9, refused: 0, entered: 1, died: 0} = Nlns.info()
     Nlns.release(path)

@@ -22,7 +22,7 @@ defmodule Nlns.ReleaseTest do
     process = Netns.process()
 
     for netns <- [{:name, Path.basename(path)}, {:pid, process.pid}] do
-      {:ok, fd} = Nlns.open(netns, :netlink, :raw, 0)
+      {:ok, fd} = Nlns.open_fd(netns, :netlink, :raw, 0)
       Nlns.close_fd(fd)
       assert [_] = Proc.threads_outside()
       assert Nlns.release(netns) == :ok

@@ -33,7 +33,7 @@ defmodule Nlns.StoppedTest do
 
     for request <- requests do
       case Nlns.await(request, 0) do
-        {:ok, fd} -> Nlns.close_fd(fd)
+        {:ok, handle} -> Handle.close(handle)
         error -> assert error == @stopped
       end
     end
@@ -88,6 +88,6 @@ defmodule Nlns.StoppedTest do
     end
   end
 
-  defp close_if_open({:ok, fd}), do: Nlns.close_fd(fd)
+  defp close_if_open({:ok, handle}), do: Handle.close(handle)
   defp close_if_open(error), do: assert(error == @stopped)
 end

@@ -35,7 +35,7 @@ defmodule Nlns.TelemetryTest do
 
   test "open and open_socket have them too, and say which process it was" do
     process = Netns.process()
-    {:ok, fd} = Nlns.open({:pid, process.pid}, :inet, :dgram, :udp)
+    {:ok, fd} = Nlns.open_fd({:pid, process.pid}, :inet, :dgram, :udp)
     Nlns.close_fd(fd)
     {:ok, socket} = Nlns.open_socket(process.path, :inet6, :stream, :default)
     :socket.close(socket)
@@ -68,7 +68,7 @@ defmodule Nlns.TelemetryTest do
     ended = {:pid, 2_147_483_647}
 
     for {netns, errno} <- [{long, 36}, {"a\0b", 22}, {ended, 2}] do
-      assert Nlns.open(netns, :inet, :dgram, :udp) == {:error, {:open, errno}}
+      assert Nlns.open_fd(netns, :inet, :dgram, :udp) == {:error, {:open, errno}}
       assert_received {[:nlns, :open, :start], _, %{netns: ^netns}, _}
       assert_received {[:nlns, :open, :stop], _, %{stage: :open, errno: ^errno}, _}
       request = Nlns.open_async(netns, :inet, :dgram, :udp)
@@ -122,8 +122,8 @@ defmodule Nlns.TelemetryTest do
   end
 
   test "an asynchronous open has no start and no stop" do
-    {:ok, fd} = Nlns.await(Nlns.open_in_netns_async(netns(), 0))
-    Nlns.close_fd(fd)
+    {:ok, handle} = Nlns.await(Nlns.open_in_netns_async(netns(), 0))
+    Handle.close(handle)
     refute_messages()
   end
 

@@ -50,7 +50,7 @@ defmodule Nlns.Uses.GenInetTest do
   end
 
   defp open(path, type, protocol) do
-    {:ok, fd} = Nlns.open(path, :inet, type, protocol)
+    {:ok, fd} = Nlns.open_fd(path, :inet, type, protocol)
     fd
   end
 

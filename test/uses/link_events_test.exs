@@ -30,8 +30,7 @@ defmodule Nlns.Uses.LinkEventsTest do
   # A socket that tells by message when there is something to receive.
   defp subscribe(path) do
     {:ok, socket} = Nlns.open_socket(path, :netlink, :raw, 0)
-    {:ok, fd} = :socket.getopt(socket, :otp, :fd)
-    :ok = Nlns.bind_netlink(fd, @links)
+    :ok = Nlns.bind_netlink(socket, @links)
     {:select, {:select_info, _, handle}} = :socket.recv(socket, 0, [], :nowait)
     {socket, handle}
   end

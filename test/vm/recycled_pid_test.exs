@@ -55,7 +55,7 @@ defmodule Nlns.VM.RecycledPidTest do
         let_go.()
         answer = Nlns.await(request)
         # The path leads to the other one, for who means that.
-        {:ok, fd} = Nlns.open({:pid, pid}, :netlink, :raw, 0)
+        {:ok, fd} = Nlns.open_fd({:pid, pid}, :netlink, :raw, 0)
         Nlns.close_fd(fd)
         stop.(second)
         answer

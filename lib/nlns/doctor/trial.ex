@@ -37,7 +37,7 @@ defmodule Nlns.Doctor.Trial do
   defp compare(other, _home), do: outcome(other)
 
   defp cookie(path) do
-    with {:ok, socket} <- Nlns.open_socket(path, :netlink, :raw, 0, @timeout) do
+    with {:ok, socket} <- Nlns.open_socket(path, :netlink, :raw, 0, timeout: @timeout) do
       answer = :socket.getopt_native(socket, @so_netns_cookie, 8)
       _ = :socket.close(socket)
 

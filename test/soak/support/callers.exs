@@ -43,11 +43,11 @@ defmodule Nlns.Soak.Callers do
 
   defp act(:open_any, slot) do
     {domain, type, protocol} = Enum.random(@families)
-    checked(slot, fn path -> Nlns.open(netns(path), domain, type, protocol) end)
+    checked(slot, fn path -> Nlns.open_fd(netns(path), domain, type, protocol) end)
   end
 
   defp act(:async_await, slot) do
-    checked(slot, fn path -> path |> Nlns.open_in_netns_async(0) |> Nlns.await() end)
+    checked(slot, fn path -> path |> Nlns.open_in_netns_async(0) |> Nlns.await() |> fd() end)
   end
 
   defp act(:async_cancel, slot) do
@@ -166,6 +166,9 @@ defmodule Nlns.Soak.Callers do
     [_, limit] = Regex.run(~r/^Max open files\s+(\d+)/m, File.read!("/proc/self/limits"))
     min(300, div(String.to_integer(limit), 40))
   end
+
+  defp fd({:ok, handle}), do: Handle.to_fd(handle)
+  defp fd(error), do: error
 
   # Opens by `open` and compares the place with what the slot was before and after.
   defp checked(slot, open) do

@@ -59,7 +59,7 @@ defmodule Nlns.Soak.Victims do
   end
 
   defp live(:open_in_netns, path), do: path |> Nlns.open_in_netns(0) |> close()
-  defp live(:await, path), do: path |> Nlns.open_in_netns_async(0) |> Nlns.await() |> close()
+  defp live(:await, path), do: path |> Nlns.open_in_netns_async(0) |> Nlns.await()
 
   defp close({:ok, fd}), do: Nlns.close_fd(fd)
   defp close(error), do: error
@@ -69,8 +69,12 @@ defmodule Nlns.Soak.Victims do
     :erlang.suspend_process(pid)
 
     case Process.info(pid, :current_function) do
-      {_, {Nlns, fun, _}} when fun in [:ask, :await] -> Process.exit(pid, :kill)
-      _ -> :ok
+      {_, {module, fun, _}}
+      when {module, fun} in [{Nlns.Open, :open_and_wait}, {Nlns.Request, :await}] ->
+        Process.exit(pid, :kill)
+
+      _ ->
+        :ok
     end
 
     :erlang.resume_process(pid)

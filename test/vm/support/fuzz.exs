@@ -64,7 +64,7 @@ defmodule Nlns.VM.Fuzz do
     {outcome, known} = call(known, module, name, args)
 
     wrong =
-      if allowed?(outcome, args, results),
+      if allowed?(outcome, name, args, results),
         do: wrong,
         else: blame(wrong, module, name, args, outcome)
 
@@ -89,11 +89,13 @@ defmodule Nlns.VM.Fuzz do
   defp found({:value, {:ok, a}}), do: [a]
   defp found({:value, {:ok, a, b}}), do: [a, b]
   defp found({:value, {:pending, a}}), do: [a]
-  defp found({:value, %Nlns.Request{} = request}), do: [request]
+  defp found({:value, %struct{} = term}) when struct in [Nlns.Request, Nlns.Handle], do: [term]
   defp found(_), do: []
 
   # Descriptors that come as numbers are the caller's to close.
-  defp own(known, {:value, {:ok, fd}}) when is_integer(fd) do
+  defp own(known, {:value, {:ok, fd}}) when is_integer(fd), do: own(known, {:value, fd})
+
+  defp own(known, {:value, fd}) when is_integer(fd) do
     {keep, rest} = Enum.split([fd | known.fds], @max_fds)
     close(rest)
     %{known | fds: keep}
@@ -103,9 +105,13 @@ defmodule Nlns.VM.Fuzz do
 
   defp close(fds), do: Enum.map(fds, &(:ok = Nlns.close_fd(&1)))
 
-  defp allowed?({:value, value}, _args, results), do: Typespec.one_of?(value, results)
-  defp allowed?({:raised, error}, _args, _results), do: is_struct(error, ArgumentError)
-  defp allowed?(:killed, args, _results), do: may_wait?(args)
+  defp allowed?({:value, value}, _name, _args, results), do: Typespec.one_of?(value, results)
+  defp allowed?(:killed, _name, args, _results), do: may_wait?(args)
+
+  defp allowed?({:raised, error}, name, _args, _results) do
+    is_struct(error, ArgumentError) or
+      (is_struct(error, Nlns.Error) and String.ends_with?(to_string(name), "!"))
+  end
 
   # For the answer of a request that somebody else made, or nobody.
   defp may_wait?(args), do: Enum.any?(args, &is_struct(&1, Nlns.Request))

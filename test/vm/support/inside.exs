@@ -202,11 +202,11 @@ defmodule Nlns.VM.Inside do
     assert {:ok, fd} = Nlns.open_in_netns(path, 0)
     assert Nlns.bind_netlink(fd, 1) == :ok
     assert Nlns.close_fd(fd) == :ok
-    assert {:ok, fd} = path |> Nlns.open_in_netns_async(0) |> Nlns.await()
-    assert Nlns.close_fd(fd) == :ok
+    assert {:ok, handle} = path |> Nlns.open_in_netns_async(0) |> Nlns.await()
+    assert Nlns.Handle.close(handle) == :ok
     assert {:ok, socket} = Nlns.open_socket(path, :inet, :stream, :tcp)
     assert :socket.close(socket) == :ok
-    assert {:ok, fd} = Nlns.open(path, :packet, :raw, 0)
+    assert {:ok, fd} = Nlns.open_fd(path, :packet, :raw, 0)
     assert Nlns.close_fd(fd) == :ok
     assert Map.keys(calm(hammer([path], 16))) == [:ok]
     assert netns_of(path) in netns_of(helpers())

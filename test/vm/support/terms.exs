@@ -10,6 +10,16 @@ defmodule Nlns.VM.Terms do
   def of({:ann_type, _, [_, type]}, module, known), do: of(type, module, known)
   def of({:type, _, :union, types}, module, known), do: of(Enum.random(types), module, known)
   def of({:type, _, :binary, _}, _module, known), do: Enum.random(known.paths)
+  # A charlist is a list of bytes, as a deeper one is.
+  def of({:type, _, :iodata, _}, _module, known) do
+    path = Enum.random(known.paths)
+    Enum.random([path, path, String.to_charlist(path), [path, []]])
+  end
+
+  # Of options: none, or one of those that there are.
+  def of({:type, _, :list, [type]}, module, known),
+    do: Enum.random([[], [of(type, module, known)]])
+
   def of({:type, _, :reference, _}, _module, _known), do: make_ref()
 
   def of({:type, _, :timeout, _}, _module, _known),

@@ -33,6 +33,9 @@ defmodule Nlns.VM.Typespec do
   defp is?(term, {:remote_type, _, [{:atom, _, String}, {:atom, _, :t}, _]}, _),
     do: String.valid?(term)
 
+  defp is?(term, {:type, _, :timeout, _}, _),
+    do: term == :infinity or (is_integer(term) and term >= 0)
+
   defp is?(term, {:type, _, :map, :any}, _), do: is_map(term)
 
   defp is?(term, {:type, _, :list, [type]}, m),

@@ -41,7 +41,7 @@ defmodule NetnsAgent.Check do
   defp connect([place | others], address, port, deadline) do
     family = if tuple_size(address) == 4, do: :inet, else: :inet6
 
-    case Nlns.open_socket(place, family, :stream, :tcp, left(deadline)) do
+    case Nlns.open_socket(place, family, :stream, :tcp, timeout: left(deadline)) do
       {:ok, socket} ->
         try do
           to = %{family: family, addr: address, port: port}

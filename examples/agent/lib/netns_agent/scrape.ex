@@ -44,7 +44,8 @@ defmodule NetnsAgent.Scrape do
   defp read(place, config, deadline) do
     timeout = max(deadline - System.monotonic_time(:millisecond), 0)
 
-    with {:ok, socket} <- Nlns.open_socket(place, :netlink, :raw, @netlink_route, timeout) do
+    with {:ok, socket} <-
+           Nlns.open_socket(place, :netlink, :raw, @netlink_route, timeout: timeout) do
       try do
         with {:ok, links, more?} <- Netlink.links(socket, config.max_interfaces, deadline) do
           {:ok, %{links: links, more?: more?, cookie: Netlink.cookie(socket)}}

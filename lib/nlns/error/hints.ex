@@ -1,0 +1,49 @@
+defmodule Nlns.Error.Hints do
+  @moduledoc false
+  # What a failed step probably needs. What each errno means at a step is from open(2), setns(2),
+  # socket(2), bind(2), path_resolution(7) and namespaces(7).
+
+  @files "descriptors are used up; close some, or raise the limit"
+
+  @hints %{
+    {:open, 2} => "nothing has this path, or the process behind it has ended",
+    {:open, 6} => "the path is a device or socket, not a namespace file",
+    {:open, 13} =>
+      "a directory of the path, or the other user's process behind it, is not for this user; " <>
+        "/proc/PID/ns/net of another user's process needs CAP_SYS_PTRACE",
+    {:open, 20} => "something on the way is no directory",
+    {:open, 22} => "the path has a NUL byte in it",
+    {:open, 23} => "the machine's #{@files} (fs.file-max)",
+    {:open, 24} => "this process's #{@files} (RLIMIT_NOFILE)",
+    {:open, 36} => "the path is longer than 4,095 bytes, or a part of it than 255",
+    {:open, 40} => "too many symbolic links on the way",
+    {:setns, 1} =>
+      "it needs CAP_SYS_ADMIN in the user namespace that owns the network namespace, and in the caller's own",
+    {:setns, 22} =>
+      "the file is no network namespace; a name that is just being made or deleted looks like this for a moment",
+    {:socket, 1} =>
+      "this family or type needs a capability inside the namespace, CAP_NET_RAW for raw ones",
+    {:socket, 22} => "the kernel does not know this type, or not with this family",
+    {:socket, 23} => "the machine's #{@files} (fs.file-max)",
+    {:socket, 24} => "this process's #{@files} (RLIMIT_NOFILE)",
+    {:socket, 93} => "the kernel does not have this protocol, or not for this family and type",
+    {:socket, 94} => "the kernel does not have this type for this family",
+    {:socket, 97} => "the kernel does not have this family",
+    {:bind, 9} => "there is no such descriptor, or its socket is closed",
+    {:bind, 22} => "it is no netlink socket, or it is bound already; bind(2) works once",
+    {:bind, 97} => "it is no netlink socket",
+    {:bind, 88} => "it is a file, not a socket",
+    {:handle, 9} =>
+      "it was taken or closed before, or its request was cancelled; a handle gives its descriptor once",
+    {:thread, 5} =>
+      "the helper found itself in doubt about where it was and ended, or Nlns.Native was purged; ask again",
+    {:thread, 11} =>
+      "the path's queue is full (max_queue), all helpers are blocked (max_helpers), or the system allows no more threads",
+    {:thread, 108} => "the application :nlns is not started",
+    {:thread, 110} => "no answer within the timeout; Nlns.info/0 tells whether helpers are stuck"
+  }
+
+  @doc "What is known about a reason beyond the system's words for its errno, or nil."
+  @spec hint({atom(), integer()}) :: String.t() | nil
+  def hint(reason), do: @hints[reason]
+end

@@ -1,0 +1,84 @@
+defmodule Nlns.Open do
+  @moduledoc false
+  # An open, with arguments as `Nlns.Native` takes them: handed to the pool, and its answer waited for or
+  # left to the mailbox.
+
+  alias Nlns.{Adopt, Errno, Native, Request, Telemetry}
+
+  @eio 5
+
+  @typep netns :: binary() | pos_integer()
+
+  @doc "Opens and returns the descriptor as a number."
+  @spec fd(netns(), non_neg_integer(), non_neg_integer(), non_neg_integer(), timeout()) ::
+          {:ok, non_neg_integer()} | {:error, Nlns.reason()}
+  def fd(netns, domain, type, protocol, timeout) do
+    with {:ok, resource} <- open(netns, domain, type, protocol, timeout) do
+      # Only the caller has this resource, so `:closed` has no other cause than that `Nlns.Native` was purged.
+      with {:error, :closed} <- Native.take(resource), do: {:error, {:thread, @eio}}
+    end
+  end
+
+  @doc "Opens and has `:socket` adopt the descriptor."
+  @spec socket(netns(), non_neg_integer(), non_neg_integer(), non_neg_integer(), timeout()) ::
+          {:ok, :socket.socket()} | {:error, Nlns.reason()}
+  def socket(netns, domain, type, protocol, timeout) do
+    with {:ok, resource} <- open(netns, domain, type, protocol, timeout) do
+      case Adopt.socket(resource) do
+        {:ok, socket} -> {:ok, socket}
+        {:error, :closed} -> {:error, {:thread, @eio}}
+        {:error, reason} -> {:error, {:socket, Errno.number(reason)}}
+      end
+    end
+  end
+
+  @doc "Hands the request over and returns it; the answer is one message to the caller."
+  @spec async(netns(), non_neg_integer(), non_neg_integer(), non_neg_integer(), timeout()) ::
+          Request.t()
+  def async(netns, domain, type, protocol, timeout) do
+    ref = make_ref()
+
+    resource =
+      case Native.open_handle(netns, domain, type, protocol, ref) do
+        {:ok, resource} ->
+          resource
+
+        {:error, reason} ->
+          send(self(), {:nlns, ref, failed(netns, reason)})
+          nil
+      end
+
+    %Request{ref: ref, owner: self(), netns: netns, timeout: timeout, resource: resource}
+  end
+
+  defp open(netns, domain, type, protocol, timeout) do
+    case Telemetry.start(netns, domain, type, protocol) do
+      nil -> open_and_wait(netns, domain, type, protocol, timeout)
+      span -> Telemetry.stop(span, open_and_wait(netns, domain, type, protocol, timeout))
+    end
+  end
+
+  # The reference, the call that gives it away and a receive of nothing but it, all in one function:
+  # only so does the VM know that older messages need not be looked at.
+  defp open_and_wait(netns, domain, type, protocol, timeout) do
+    ref = make_ref()
+
+    case Native.open(netns, domain, type, protocol, ref) do
+      {:ok, resource} ->
+        receive do
+          {:nlns, ^ref, :ok} -> {:ok, resource}
+          {:nlns, ^ref, {:error, reason}} -> failed(netns, reason)
+        after
+          timeout -> Request.cancel_after_timeout(ref, resource)
+        end
+
+      {:error, reason} ->
+        failed(netns, reason)
+    end
+  end
+
+  defp failed(netns, reason) do
+    Telemetry.failed(netns, reason)
+    {:error, reason}
+  end
+end
