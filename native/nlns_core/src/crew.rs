@@ -243,6 +243,10 @@ impl Crew {
         self.roster.lock().hired
     }
 
+    pub(crate) fn helper(&self, id: u64) -> Option<Arc<Helper>> {
+        self.roster.lock().members.get(&id).cloned()
+    }
+
     pub(crate) fn helpers(&self) -> Vec<Arc<Helper>> {
         self.roster.lock().members.values().cloned().collect()
     }

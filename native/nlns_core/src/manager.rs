@@ -111,9 +111,11 @@ impl Manager {
         let pool = self.pool.clone();
         let watching = watcher.clone();
         let body = move || {
-            watching.run(|helper| {
-                helper.ask_to_look();
-                pool.crew.rouse(helper);
+            watching.run(|id| {
+                if let Some(helper) = pool.crew.helper(id) {
+                    helper.ask_to_look();
+                    pool.crew.rouse(&helper);
+                }
             });
         };
         let builder = Builder::new().name("nlns-watcher".into()).stack_size(STACK);

@@ -1,10 +1,10 @@
-//! Tells sleeping helpers when the name of their namespace goes, or the process behind it.
+//! Tells when the name of a namespace goes, or the process behind it.
 //!
 //! A helper that sleeps in a namespace keeps it alive, so before it falls asleep it has its path
-//! watched: for what is below `/proc/PID`, or in a directory of a process in any procfs, a pidfd, which polls
+//! watched, under its number as a token: for what is below `/proc/PID`, or in a directory of a process in any procfs, a pidfd, which polls
 //! readable when the process ends (pidfd_open(2), Linux 5.3); for any other path, and each that it links to,
 //! an inotify(7) watch on its directory, because the namespace file itself reports nothing when it is
-//! unmounted and unlinked. An event proves nothing: the helper is asked to look, and what it finds decides.
+//! unmounted and unlinked. An event proves nothing: the helper of the token looks, and what it finds decides.
 //!
 //! Where neither is to be had (no more watches, a kernel without pidfds, the procfs of another pid namespace)
 //! the helper looks again every second. What neither can see (an unmount without an unlink, a process that
@@ -12,7 +12,7 @@
 //! or those of a process in another procfs than `/proc`) is left when `idle_timeout` is over.
 //!
 //! Looking up the directory is the helper's part, so a mount that does not answer never blocks the
-//! watcher; all the watcher thread does is wait in epoll(7) and wake helpers.
+//! watcher; all the watcher thread does is wait in epoll(7) and pass tokens on.
 
 mod links;
 mod procfs;
@@ -23,7 +23,7 @@ mod watched;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, epoll, eventfd};
@@ -31,7 +31,6 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::{Errno, Result};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::helper::Helper;
 use crate::process::process_of;
 
 use links::{MOST_LINKS, Split, split, target_of};
@@ -50,12 +49,12 @@ pub(crate) struct Watcher {
     watched: Mutex<Watched>,
 }
 
-/// One helper's watch on one path; ends when dropped.
+/// A watch on one path; ends when dropped.
 pub(crate) struct Watch {
     watcher: Arc<Watcher>,
-    helper: Weak<Helper>,
+    token: u64,
     targets: Vec<Target>,
-    /// Every end that can be seen is reported by it; else the helper must look by itself.
+    /// Every end that can be seen is reported by it; else its owner must look by itself.
     pub(crate) is_whole: bool,
 }
 
@@ -84,12 +83,12 @@ impl Watcher {
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(tag), flags)
     }
 
-    /// Watches `path` for `helper`.
-    /// NB: what happened to the path before this returned is not reported; look again after it.
-    pub(crate) fn watch(self: &Arc<Self>, path: &CStr, helper: &Arc<Helper>) -> Result<Watch> {
+    /// Watches `path`; [`run`](Self::run) passes `token` on when it may have ended.
+    /// Note: what happened to the path before this returned is not reported; look again after it.
+    pub(crate) fn watch(self: &Arc<Self>, path: &CStr, token: u64) -> Result<Watch> {
         let mut watch = Watch {
             watcher: self.clone(),
-            helper: Arc::downgrade(helper),
+            token,
             targets: Vec::new(),
             is_whole: true,
         };
@@ -98,7 +97,7 @@ impl Watcher {
             let process = process_of(&path);
             if let Some((pid, _)) = process {
                 let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-                watch.targets.push(self.watch_process(pidfd, helper)?);
+                watch.targets.push(self.watch_process(pidfd, token)?);
             }
             if matches!(process, Some((_, "ns/net"))) {
                 break;
@@ -107,7 +106,7 @@ impl Watcher {
             if is_procfs(&place.0) {
                 match process_behind(&place.0) {
                     Some(pidfd) => {
-                        watch.targets.push(self.watch_process(pidfd, helper)?);
+                        watch.targets.push(self.watch_process(pidfd, token)?);
                         // What else is there, as fd/N, may go before the process does.
                         watch.is_whole &= place.0.to_bytes().ends_with(b"/ns");
                     }
@@ -115,7 +114,7 @@ impl Watcher {
                 }
                 break;
             }
-            watch.targets.push(self.watch_name(place, helper)?);
+            watch.targets.push(self.watch_name(place, token)?);
             match target_of(&path) {
                 Some(target) => path = target,
                 None => break,
@@ -124,7 +123,7 @@ impl Watcher {
         Ok(watch)
     }
 
-    fn watch_process(&self, pidfd: OwnedFd, helper: &Arc<Helper>) -> Result<Target> {
+    fn watch_process(&self, pidfd: OwnedFd, token: u64) -> Result<Target> {
         let mut watched = self.watched.lock();
         let tag = watched.next_process;
         self.poll(
@@ -133,12 +132,11 @@ impl Watcher {
             epoll::EventFlags::IN | epoll::EventFlags::ONESHOT,
         )?;
         watched.next_process += 1;
-        let entry = (pidfd, Arc::downgrade(helper));
-        watched.processes.insert(tag, entry);
+        watched.processes.insert(tag, (pidfd, token));
         Ok(Target::Process(tag))
     }
 
-    fn watch_name(&self, (directory, name): Split, helper: &Arc<Helper>) -> Result<Target> {
+    fn watch_name(&self, (directory, name): Split, token: u64) -> Result<Target> {
         self.watched.lock().arriving += 1;
         let watching = inotify::add_watch(
             &self.inotify,
@@ -153,8 +151,7 @@ impl Watcher {
         watched.arriving -= 1;
         if let Ok(directory) = watching {
             let names = watched.directories.entry(directory).or_default();
-            let sleepers = names.entry(name.clone()).or_default();
-            sleepers.push(Arc::downgrade(helper));
+            names.entry(name.clone()).or_default().push(token);
         }
         self.sweep(&mut watched);
         Ok(Target::Name(watching?, name))
@@ -180,10 +177,10 @@ impl Watcher {
                 Target::Process(tag) => drop(watched.processes.remove(tag)),
                 Target::Name(directory, name) => {
                     if let Some(names) = watched.directories.get_mut(directory)
-                        && let Some(sleepers) = names.get_mut(name)
+                        && let Some(tokens) = names.get_mut(name)
                     {
-                        sleepers.retain(|helper| !helper.ptr_eq(&watch.helper));
-                        if sleepers.is_empty() {
+                        tokens.retain(|&token| token != watch.token);
+                        if tokens.is_empty() {
                             names.remove(name);
                         }
                     }
@@ -193,8 +190,9 @@ impl Watcher {
         self.sweep(&mut watched);
     }
 
-    /// The watcher thread: calls `look` with every helper that should, until it is told to stop.
-    pub(crate) fn run(&self, look: impl Fn(&Arc<Helper>)) {
+    /// The watcher thread: calls `look` with the token of each watch that an event concerns, until it is
+    /// told to stop.
+    pub(crate) fn run(&self, look: impl Fn(u64)) {
         let mut events = Vec::with_capacity(64);
         loop {
             events.clear();
@@ -212,9 +210,9 @@ impl Watcher {
                     STOP => return,
                     INOTIFY => self.read_inotify(&look),
                     process => {
-                        // NB: first out of the lock. `look` takes others, and a helper that ends here takes it.
+                        // Note: first out of the lock. `look` may take others, and a watch that ends takes it.
                         let concerned = self.watched.lock().process(process);
-                        concerned.iter().for_each(&look);
+                        concerned.into_iter().for_each(&look);
                     }
                 }
             }
@@ -226,13 +224,13 @@ impl Watcher {
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
     }
 
-    fn read_inotify(&self, look: impl Fn(&Arc<Helper>)) {
+    fn read_inotify(&self, look: impl Fn(u64)) {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         while let Ok(event) = reader.next() {
             let (directory, what, name) = (event.wd(), event.events(), event.file_name());
             let concerned = self.watched.lock().concerned(directory, what, name);
-            concerned.iter().for_each(&look);
+            concerned.into_iter().for_each(&look);
         }
     }
 }

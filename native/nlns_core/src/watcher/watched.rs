@@ -1,47 +1,39 @@
-//! Who is to be told of what.
+//! Which tokens an event concerns.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Weak};
 
 use rustix::fs::inotify::ReadFlags;
 
-use crate::helper::Helper;
-
-pub(super) type Names = HashMap<Box<CStr>, Vec<Weak<Helper>>>;
+pub(super) type Names = HashMap<Box<CStr>, Vec<u64>>;
 
 #[derive(Default)]
 pub(super) struct Watched {
-    /// By inotify's watch descriptor: the names in that directory, and who sleeps behind each. They may
-    /// be several, because a directory has many paths.
+    /// By inotify's watch descriptor: the names in that directory, and the tokens of each. They may be
+    /// several, because a directory has many paths.
     pub(super) directories: HashMap<i32, Names>,
-    pub(super) processes: HashMap<u64, (OwnedFd, Weak<Helper>)>,
+    pub(super) processes: HashMap<u64, (OwnedFd, u64)>,
     pub(super) next_process: u64,
-    /// Helpers between asking the kernel for a watch and noting it down. Until there are none, a
+    /// Callers between asking the kernel for a watch and noting it down. Until there are none, a
     /// directory without names may be about to get one and keeps its watch.
     pub(super) arriving: usize,
 }
 
 impl Watched {
-    pub(super) fn process(&self, tag: u64) -> Option<Arc<Helper>> {
-        self.processes
-            .get(&tag)
-            .and_then(|(_, helper)| helper.upgrade())
+    pub(super) fn process(&self, tag: u64) -> Option<u64> {
+        self.processes.get(&tag).map(|&(_, token)| token)
     }
 
-    /// Whom an event concerns: the helpers behind the name; without one, all in the directory; and
-    /// when events were lost, all.
+    /// Returns the tokens that an event concerns: those of the name; without one, of all names in the
+    /// directory; and when events were lost, all.
     pub(super) fn concerned(
         &mut self,
         directory: i32,
         what: ReadFlags,
         name: Option<&CStr>,
-    ) -> Vec<Arc<Helper>> {
-        let living = |helpers: &Vec<Weak<Helper>>| -> Vec<_> {
-            helpers.iter().filter_map(Weak::upgrade).collect()
-        };
-        let in_directory = |names: &Names| names.values().flat_map(living).collect::<Vec<_>>();
+    ) -> Vec<u64> {
+        let in_directory = |names: &Names| names.values().flatten().copied().collect::<Vec<_>>();
         if what.contains(ReadFlags::QUEUE_OVERFLOW) {
             return self.directories.values().flat_map(in_directory).collect();
         }
@@ -53,7 +45,7 @@ impl Watched {
             return Vec::new();
         };
         match name {
-            Some(name) => names.get(name).map(living).unwrap_or_default(),
+            Some(name) => names.get(name).cloned().unwrap_or_default(),
             None => in_directory(names),
         }
     }

@@ -101,7 +101,7 @@ impl Worker<'_> {
     fn settles_at(&self, path: &Arc<Path>) -> bool {
         let watcher = self.pool.watcher.get();
         // What cannot be watched may have gone already, a process for example.
-        if let Some(Ok(watch)) = watcher.map(|watcher| watcher.watch(path.name(), self.me)) {
+        if let Some(Ok(watch)) = watcher.map(|watcher| watcher.watch(path.name(), self.me.id)) {
             self.me.set_watch(watch);
         }
         !self.is_astray()
