@@ -5,11 +5,10 @@ defmodule Nlns.Rtnetlink do
   A descriptor is only borrowed: `:socket`, told not to duplicate it, leaves it open.
   """
 
+  alias Nlns.Netlink.{Attribute, Message}
+
   @rtm_newlink 16
   @rtm_getlink 18
-  @nlmsg_done 3
-  # NLM_F_REQUEST | NLM_F_DUMP
-  @dump 0x301
   @ifla_ifname 3
 
   @sol_socket 1
@@ -22,10 +21,10 @@ defmodule Nlns.Rtnetlink do
   def links(fd) when is_integer(fd), do: borrow(fd, &links/1)
 
   def links(socket) do
-    body = <<0::size(16)-unit(8)>>
-    header = <<16 + byte_size(body)::native-32, @rtm_getlink::native-16, @dump::native-16, 1::64>>
-    :ok = :socket.send(socket, header <> body)
-    receive_dump(socket, [])
+    # struct ifinfomsg with nothing in it: every interface.
+    dump = %Message{type: @rtm_getlink, flags: [:request, :dump], payload: <<0::128>>}
+    :ok = :socket.send(socket, Message.encode(dump))
+    receive_dump(socket)
   end
 
   @doc "The names in the next notification of new or changed interfaces."
@@ -37,7 +36,7 @@ defmodule Nlns.Rtnetlink do
 
   @doc "The names in what was received."
   @spec names(binary()) :: [String.t()]
-  def names(data), do: data |> parse() |> elem(0)
+  def names(data), do: data |> Message.decode!() |> names_in()
 
   @doc "The number of the socket's namespace that the kernel never uses twice (Linux 5.14)."
   @spec cookie(non_neg_integer() | :socket.socket()) :: pos_integer()
@@ -80,39 +79,18 @@ defmodule Nlns.Rtnetlink do
     end
   end
 
-  defp receive_dump(socket, names) do
+  defp receive_dump(socket) do
     {:ok, data} = :socket.recv(socket, 0, @timeout)
+    messages = Message.decode!(data)
 
-    case parse(data) do
-      {more, true} -> names ++ more
-      {more, false} -> receive_dump(socket, names ++ more)
-    end
+    if Enum.any?(messages, &(&1.type == :done)),
+      do: names_in(messages),
+      else: names_in(messages) ++ receive_dump(socket)
   end
 
-  defp parse(data), do: parse(data, [])
-
-  defp parse(<<_::32, @nlmsg_done::native-16, _::binary>>, names), do: {Enum.reverse(names), true}
-
-  defp parse(<<length::native-32, type::native-16, _::binary>> = data, names) do
-    <<message::binary-size(length), rest::binary>> = data
-
-    case {type, message} do
-      {@rtm_newlink, <<_header::size(16)-unit(8), _ifinfo::size(16)-unit(8), rest_of::binary>>} ->
-        parse(rest, [attribute(rest_of, @ifla_ifname) | names])
-
-      _ ->
-        parse(rest, names)
-    end
-  end
-
-  defp parse(<<>>, names), do: {Enum.reverse(names), false}
-
-  defp attribute(<<length::native-16, type::native-16, rest::binary>>, wanted) do
-    padded = div(length - 4 + 3, 4) * 4
-    <<value::binary-size(padded), rest::binary>> = rest
-
-    if type == wanted,
-      do: value |> :binary.split(<<0>>) |> hd(),
-      else: attribute(rest, wanted)
+  # Behind struct ifinfomsg.
+  defp names_in(messages) do
+    for %{type: @rtm_newlink, payload: <<_::128, attributes::binary>>} <- messages,
+        do: Attribute.get!(attributes, @ifla_ifname, :string)
   end
 end
