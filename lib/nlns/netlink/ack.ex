@@ -67,6 +67,7 @@ defmodule Nlns.Netlink.Ack do
       iex> {ack.errno, ack.message, ack.offset, ack.request.seq}
       {95, "Unknown device type", 16, 7}
   """
+  @doc since: "0.1.0"
   @spec decode(Message.t()) :: {:ok, t()} | {:error, DecodeError.reason()}
   def decode(%Message{type: :error, payload: <<errno::native-signed-32, rest::binary>>} = message) do
     with {:ok, request, rest} <- request(rest, Message.flag?(message, :capped)),
@@ -82,6 +83,7 @@ defmodule Nlns.Netlink.Ack do
   def decode(%Message{type: type}), do: {:error, {:unexpected, type}}
 
   @doc "Does as `decode/1`, but returns the verdict itself, or raises `Nlns.Netlink.DecodeError`."
+  @doc since: "0.1.0"
   @spec decode!(Message.t()) :: t()
   def decode!(message) do
     case decode(message) do

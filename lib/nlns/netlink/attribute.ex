@@ -86,6 +86,7 @@ defmodule Nlns.Netlink.Attribute do
       iex> Nlns.Netlink.Attribute.encode([{1, "abc"}, {2, true}])
       <<7::native-16, 1::native-16, "abc", 0, 4::native-16, 2::native-16>>
   """
+  @doc since: "0.1.0"
   @spec encode([{type(), value()}]) :: binary()
   def encode(attributes) when is_list(attributes) do
     attributes |> Enum.map(&encode_one/1) |> IO.iodata_to_binary()
@@ -103,10 +104,12 @@ defmodule Nlns.Netlink.Attribute do
       iex> Nlns.Netlink.Attribute.decode(<<4::native-16, 1::native-16, 3::native-16, 1::native-16>>)
       {:error, {:malformed, 4}}
   """
+  @doc since: "0.1.0"
   @spec decode(binary()) :: {:ok, [{type(), binary()}]} | {:error, DecodeError.reason()}
   def decode(attributes), do: attempt(fn -> decode!(attributes) end)
 
   @doc "Does as `decode/1`, but returns the attributes themselves, or raises `Nlns.Netlink.DecodeError`."
+  @doc since: "0.1.0"
   @spec decode!(binary()) :: [{type(), binary()}]
   def decode!(attributes) do
     for {type, bytes} <- Scan.all(attributes), do: {type &&& @mask, bytes}
@@ -127,12 +130,14 @@ defmodule Nlns.Netlink.Attribute do
       iex> Nlns.Netlink.Attribute.get(bytes, 53, :u32)
       {:error, {:mismatch, 53, :u32}}
   """
+  @doc since: "0.1.0"
   @spec get(binary(), type() | [type(), ...], format() | {:each, format()}) ::
           {:ok, term()} | {:error, DecodeError.reason()}
   def get(attributes, path, format \\ :binary),
     do: attempt(fn -> get!(attributes, path, format) end)
 
   @doc "Does as `get/3`, but returns the value or `nil` itself, or raises `Nlns.Netlink.DecodeError`."
+  @doc since: "0.1.0"
   @spec get!(binary(), type() | [type(), ...], format() | {:each, format()}) :: term()
   def get!(attributes, path, format \\ :binary)
 
@@ -167,11 +172,13 @@ defmodule Nlns.Netlink.Attribute do
       iex> Attribute.to_map(bytes, nest: {2, first: {1, :string}}, other: {3, :u8})
       {:ok, %{nest: %{first: "x"}}}
   """
+  @doc since: "0.1.0"
   @spec to_map(binary(), formats()) ::
           {:ok, %{optional(atom()) => term()}} | {:error, DecodeError.reason()}
   def to_map(attributes, formats), do: attempt(fn -> to_map!(attributes, formats) end)
 
   @doc "Does as `to_map/2`, but returns the map itself, or raises `Nlns.Netlink.DecodeError`."
+  @doc since: "0.1.0"
   @spec to_map!(binary(), formats()) :: %{optional(atom()) => term()}
   def to_map!(attributes, formats) do
     wanted = for {name, {type, format}} <- formats, do: {type, name, format}

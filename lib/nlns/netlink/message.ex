@@ -91,6 +91,7 @@ defmodule Nlns.Netlink.Message do
       iex> byte_size(Nlns.Netlink.Message.encode([message, message]))
       40
   """
+  @doc since: "0.1.0"
   @spec encode(t() | [t()]) :: binary()
   def encode(messages) do
     messages |> List.wrap() |> Enum.map(&encode_one/1) |> IO.iodata_to_binary()
@@ -108,10 +109,12 @@ defmodule Nlns.Netlink.Message do
       iex> Nlns.Netlink.Message.decode(<<0::128>>)
       {:error, {:malformed, 0}}
   """
+  @doc since: "0.1.0"
   @spec decode(binary()) :: {:ok, [t()]} | {:error, DecodeError.reason()}
   def decode(binary) when is_binary(binary), do: decode(binary, byte_size(binary), [])
 
   @doc "Does as `decode/1`, but returns the messages themselves, or raises `Nlns.Netlink.DecodeError`."
+  @doc since: "0.1.0"
   @spec decode!(binary()) :: [t()]
   def decode!(binary) do
     case decode(binary) do
@@ -126,6 +129,7 @@ defmodule Nlns.Netlink.Message do
       iex> Nlns.Netlink.Message.flag?(%Nlns.Netlink.Message{type: 20, flags: 0x12}, :dump_intr)
       true
   """
+  @doc since: "0.1.0"
   @spec flag?(t(), flag()) :: boolean()
   def flag?(%__MODULE__{flags: flags}, flag) do
     bits = flags(flag)
@@ -138,6 +142,7 @@ defmodule Nlns.Netlink.Message do
       iex> Nlns.Netlink.Message.flags([:request, :create, :excl])
       0x601
   """
+  @doc since: "0.1.0"
   @spec flags(flags()) :: 0..0xFFFF
   def flags(flags) when flags in 0..0xFFFF, do: flags
   def flags(flag) when is_map_key(@flags, flag), do: Map.fetch!(@flags, flag)
