@@ -8,6 +8,7 @@ use crate::path::Reply;
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) opened: AtomicU64,
+    pub(crate) exchanged: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) cancelled: AtomicU64,
@@ -31,7 +32,7 @@ impl Counters {
     }
 
     /// Answers a request that is not served, if anybody wants it, and counts it.
-    pub(crate) fn answer(&self, reply: Box<dyn Reply>, error: Error) {
+    pub(crate) fn answer<T>(&self, reply: Box<impl Reply<T> + ?Sized>, error: Error) {
         if reply.is_wanted() {
             self.count(error);
             reply.answer(Err(error));

@@ -18,7 +18,7 @@ pub(crate) fn uninterrupted<R>(mut call: impl FnMut() -> Result<R, Errno>) -> Re
     call()
 }
 
-/// The step of an open that failed.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// `open(2)` of the namespace file.
@@ -27,6 +27,10 @@ pub enum Stage {
     Setns,
     /// `socket(2)` inside it.
     Socket,
+    /// `send(2)` of a netlink request.
+    Send,
+    /// `recv(2)` of its answer.
+    Receive,
     /// Everything about threads and queues: limits, timeouts, a stopped pool.
     Thread,
 }
@@ -46,6 +50,8 @@ impl Error {
     pub const BUSY: Self = Self::new(Stage::Thread, Errno::AGAIN);
     /// `EIO`: the helper died with this request in its hand.
     pub const DIED: Self = Self::new(Stage::Thread, Errno::IO);
+    /// `ETIMEDOUT`: there was no answer in time.
+    pub const TIMED_OUT: Self = Self::new(Stage::Thread, Errno::TIMEDOUT);
     /// `ESHUTDOWN`: the pool is stopping, or was never started.
     pub const STOPPED: Self = Self::new(Stage::Thread, Errno::SHUTDOWN);
 

@@ -28,7 +28,7 @@ pub struct HelperInfo {
     pub state: State,
     /// The path that led it where it is, and for how long it has been there.
     pub pinned: Option<(Vec<u8>, Duration)>,
-    /// Sockets it has opened.
+    /// Sockets it has opened, and exchanges it has carried out.
     pub served: u64,
 }
 
@@ -45,6 +45,8 @@ pub struct Info {
     pub waiting: usize,
     /// Sockets opened.
     pub opened: u64,
+    /// Netlink exchanges answered.
+    pub exchanged: u64,
     /// Requests answered with the errno of a step, or that their helper has died.
     pub failed: u64,
     /// Requests that no helper was to serve: a full queue, no helper to be had, a stop.
@@ -96,6 +98,7 @@ impl Pool {
             paths,
             waiting,
             opened: counters.opened.load(Ordering::Relaxed),
+            exchanged: counters.exchanged.load(Ordering::Relaxed),
             failed: counters.failed.load(Ordering::Relaxed),
             refused: counters.refused.load(Ordering::Relaxed),
             cancelled: counters.cancelled.load(Ordering::Relaxed),

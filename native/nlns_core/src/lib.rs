@@ -19,6 +19,7 @@
 //! | `manager` | starting, joining and watching over helpers, ending their naps |
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
 //! | [`observer`](Event) | what is told of helpers that settle and leave |
+//! | [`netlink`] | requests to the kernel and their whole answers |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
 //! | [`Socket`] | an open socket; closing it without waiting |
 //! | `closers` | closing what takes its time |
@@ -42,6 +43,7 @@ mod helper;
 mod info;
 pub mod issued;
 mod manager;
+pub mod netlink;
 mod netns;
 mod path;
 mod pool;
@@ -62,6 +64,6 @@ pub use handover::{Cancelled, Handover, Sending};
 pub use info::{HelperInfo, Info, State};
 pub use netns::Spec;
 pub use path::Reply;
-pub use pool::{Config, Pool};
+pub use pool::{Config, Place, Pool};
 pub use socket::Socket;
 pub use sys::{thread_exists, with_borrowed};

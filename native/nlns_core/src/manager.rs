@@ -301,7 +301,7 @@ impl Manager {
     fn refuse(&self, path: &Arc<Path>, most: usize, error: Error) {
         for job in std::iter::from_fn(|| path.pop()).take(most) {
             match job {
-                Job::Open(request) => self.pool.counters.answer(request.reply, error),
+                Job::Serve(request) => request.task.refuse(&self.pool.counters, error),
                 Job::Release(leave_request) => self.pool.crew.send_away(path, &leave_request),
             }
         }

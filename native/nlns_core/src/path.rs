@@ -7,33 +7,50 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::claim::Claim;
+use crate::counters::Counters;
 use crate::error::Error;
+use crate::netlink::{Exchange, ExchangeReply};
 use crate::netns::Spec;
 use crate::process::Process;
 use crate::release::{LeaveRequest, OnLeft};
 use crate::socket::Socket;
 
 /// How an answer leaves the pool. Called on a thread of the pool, never on the submitter's.
-pub trait Reply: Send {
+pub trait Reply<T = Socket>: Send {
     /// Whether anybody still waits; if not, the request is dropped without an answer.
     fn is_wanted(&self) -> bool;
     /// The one answer.
-    fn answer(self: Box<Self>, result: Result<Socket, Error>);
+    fn answer(self: Box<Self>, result: Result<T, Error>);
 }
 
-/// One socket to be opened.
+/// What a helper is to do in a namespace, and for whom.
+pub(crate) enum Task {
+    Open(Spec, Box<dyn Reply>),
+    Exchange(Box<Exchange>, Box<dyn ExchangeReply>),
+}
+
+impl Task {
+    /// Answers what is not to be done.
+    pub(crate) fn refuse(self, counters: &Counters, error: Error) {
+        match self {
+            Self::Open(_, reply) => counters.answer(reply, error),
+            Self::Exchange(_, reply) => counters.answer(reply, error),
+        }
+    }
+}
+
+/// One task, and what it depends on.
 pub(crate) struct Request {
-    pub(crate) spec: Spec,
+    pub(crate) task: Task,
     /// The process that must still be behind the path when it is served, if there is one to be proven.
     pub(crate) process: Option<Process>,
-    pub(crate) reply: Box<dyn Reply>,
     /// The processor that the caller was on.
     pub(crate) cpu: usize,
 }
 
 /// What waits in a queue.
 pub(crate) enum Job {
-    Open(Request),
+    Serve(Request),
     Release(LeaveRequest),
 }
 
@@ -85,7 +102,7 @@ impl Path {
     ) -> Result<Option<Arc<Self>>, Error> {
         count_one(&self.waiting, max_queue)?;
         self.all_waiting.fetch_add(1, Ordering::Relaxed);
-        Ok(self.send(Job::Open(request)))
+        Ok(self.send(Job::Serve(request)))
     }
 
     /// Adds a release, likewise; there may be as many as requests, so that neither is in the other's way.
@@ -108,7 +125,7 @@ impl Path {
 
     pub(crate) fn pop(&self) -> Option<Job> {
         let job = self.queue.1.try_recv().ok()?;
-        if let Job::Open(_) = job {
+        if let Job::Serve(_) = job {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.all_waiting.fetch_sub(1, Ordering::Relaxed);
         }
@@ -158,9 +175,8 @@ pub(crate) mod tests {
 
     pub(crate) fn request() -> Request {
         Request {
-            spec: Spec::netlink(0),
+            task: Task::Open(Spec::netlink(0), Box::new(Nobody)),
             process: None,
-            reply: Box::new(Nobody),
             cpu: 0,
         }
     }

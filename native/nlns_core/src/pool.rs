@@ -14,13 +14,23 @@ use crate::crew::{Called, Crew};
 use crate::error::Error;
 use crate::events::Observer;
 use crate::manager;
+use crate::netlink::{Exchange, ExchangeReply};
 use crate::netns::{Host, Spec};
-use crate::path::{Path, Reply, Request};
+use crate::path::{Path, Reply, Request, Task};
 use crate::process::Process;
 use crate::registry::Registry;
 use crate::release::OnLeft;
 use crate::spin::Spin;
 use crate::watcher::Watcher;
+
+/// Where something is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// In the namespace that this path names.
+    Path(&'a [u8]),
+    /// In that of the process that has this number now.
+    Process(i32),
+}
 
 /// The pool's bounds.
 #[derive(Clone, Copy, Debug)]
@@ -82,28 +92,42 @@ impl Pool {
     /// Asks for a socket in the namespace that `path` names. The reply answers on a thread of the
     /// pool; if this returns an error it is dropped and the error is the answer.
     pub fn open(&self, path: &[u8], spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
-        let request = Request {
-            spec,
-            process: None,
-            reply,
-            cpu: sched_getcpu(),
-        };
-        self.submit(path, Ok(request))
+        self.submit(Place::Path(path), Task::Open(spec, reply))
     }
 
     /// The same for the namespace of the process that has the number `pid` now; one that gets the
     /// number later is not taken for it (Linux 5.3).
     pub fn open_process(&self, pid: i32, spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
-        let request = Process::find(pid).map(|process| Request {
-            spec,
-            process,
-            reply,
-            cpu: sched_getcpu(),
-        });
-        self.submit(format!("/proc/{pid}/ns/net").as_bytes(), request)
+        self.submit(Place::Process(pid), Task::Open(spec, reply))
     }
 
-    fn submit(&self, path: &[u8], request: Result<Request, Error>) -> Result<(), Error> {
+    /// Sends netlink requests in that namespace and answers with all that the kernel says; otherwise like
+    /// [`open`](Self::open) and [`open_process`](Self::open_process).
+    pub fn exchange(
+        &self,
+        place: Place<'_>,
+        exchange: Exchange,
+        reply: Box<dyn ExchangeReply>,
+    ) -> Result<(), Error> {
+        self.submit(place, Task::Exchange(Box::new(exchange), reply))
+    }
+
+    fn submit(&self, place: Place<'_>, task: Task) -> Result<(), Error> {
+        let request = |process| Request {
+            task,
+            process,
+            cpu: sched_getcpu(),
+        };
+        match place {
+            Place::Path(path) => self.push(path, Ok(request(None))),
+            Place::Process(pid) => {
+                let path = format!("/proc/{pid}/ns/net");
+                self.push(path.as_bytes(), Process::find(pid).map(request))
+            }
+        }
+    }
+
+    fn push(&self, path: &[u8], request: Result<Request, Error>) -> Result<(), Error> {
         let push = |request| self.registry.push(path, request, self.config.max_queue);
         match request.and_then(push) {
             Ok(path) => {

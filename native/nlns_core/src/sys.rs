@@ -2,7 +2,7 @@
 //!
 //! This is the one module with `unsafe` in it. Three reasons, each with its functions: integers from
 //! the BEAM that *are* descriptors ([`adopt`], [`with_borrowed`]), options and requests that no
-//! well-kept crate wraps ([`netns_cookie`], [`namespace_id`], [`socket_netns`], [`pidfd_netns`],
+//! well-kept crate wraps ([`netns_cookie`], [`set_netlink_option`], [`namespace_id`], [`socket_netns`], [`pidfd_netns`],
 //! [`ask_for_short_slices`], [`time_slice`], [`thread_exists`]), and the signal mask, which must be full
 //! before a thread exists ([`with_signals_blocked`]).
 #![allow(unsafe_code)]
@@ -61,6 +61,21 @@ pub(crate) fn netns_cookie(fd: BorrowedFd<'_>) -> Result<u64> {
         )
     })?;
     Ok(cookie)
+}
+
+/// Sets one of the options of netlink(7) that are on or off.
+pub(crate) fn set_netlink_option(fd: BorrowedFd<'_>, option: libc::c_int) -> Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads an int at `on`.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_NETLINK,
+            option,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    })
 }
 
 /// The same number asked of a namespace file: `NS_GET_ID` of linux/nsfs.h (Linux 6.18), else `ENOTTY`.

@@ -1,5 +1,6 @@
 //! What a helper thread does: take a ready path, get there, serve what waits, sleep.
 
+mod exchange;
 mod follow;
 mod rest;
 mod serve;
@@ -15,6 +16,7 @@ use crate::control::Command;
 use crate::crew::Bed;
 use crate::events::LeaveReason;
 use crate::helper::{Helper, Place};
+use crate::netlink::Connection;
 use crate::netns::{self, EnterError, Host, LocationUnknown, Netns};
 use crate::path::Path;
 use crate::pool::Pool;
@@ -35,6 +37,9 @@ pub(crate) struct Worker<'a> {
     /// woke it since.
     last_served: Duration,
     follow: Follow<'a>,
+    /// A netlink socket of the namespace where this thread is. NB: it holds the namespace, so it is closed
+    /// before this thread leaves.
+    kept: Option<Connection>,
 }
 
 /// The body of a helper thread, which was counted as awake when it was ordered.
@@ -48,6 +53,7 @@ pub(crate) fn run(pool: &Pool, host: &Host, me: &Arc<Helper>, parker: Parker) {
         here: host.netns(),
         last_served: pool.now(),
         follow: Follow::nobody(&me.kept),
+        kept: None,
     };
     // In doubt about where it is, or done: in both cases the thread ends, and with it its hold on
     // whatever namespace it may be in.
@@ -113,6 +119,7 @@ impl Worker<'_> {
             }
         }
         let before = self.here;
+        self.kept = None;
         let entered = self.host.enter(path.name(), cached_lookup, &mut self.here);
         match &entered {
             Ok(()) => {
@@ -132,6 +139,7 @@ impl Worker<'_> {
     }
 
     fn leave(&mut self, why: LeaveReason) -> Result<(), LocationUnknown> {
+        self.kept = None;
         if let Some(path) = self.me.path() {
             self.here = self.host.return_to()?;
             self.move_to(None, why);

@@ -1,14 +1,14 @@
 //! Serving a path: one look at it, then what waits for it, up to a bound, each request answered once.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Worker;
 use crate::counters::Counters;
 use crate::error::Error;
-use crate::netns::{EnterError, LocationUnknown};
-use crate::path::{Job, Path, Reply, Request};
-use crate::socket::Socket;
+use crate::netns::{EnterError, LocationUnknown, Spec};
+use crate::path::{Job, Path, Reply, Request, Task};
 
 /// Requests served between two looks at the path. More makes other paths wait longer for their turn
 /// (some 5 µs a request), fewer pays for the look more often (2 µs).
@@ -43,9 +43,9 @@ impl Worker<'_> {
         let mut cpu = self.follow.cpu();
         for _ in 0..due {
             match path.pop() {
-                Some(Job::Open(request)) => {
+                Some(Job::Serve(request)) => {
                     cpu = request.cpu;
-                    self.open(request, reached)?;
+                    self.serve_request(request, reached)?;
                 }
                 Some(Job::Release(leave_request)) => {
                     self.pool.crew.send_away(path, &leave_request);
@@ -62,27 +62,37 @@ impl Worker<'_> {
         }
     }
 
-    fn open(
+    fn serve_request(
         &mut self,
         request: Request,
         reached: Result<(), Error>,
     ) -> Result<(), LocationUnknown> {
         let Request {
-            spec,
+            task,
             process,
-            reply,
             cpu: _,
         } = request;
+        // NB: after the path was looked at.
+        let is_alive = || process.map_or(Ok(()), |process| process.is_alive());
+        match task {
+            Task::Open(spec, reply) => self.open(spec, reply, reached, is_alive),
+            Task::Exchange(exchange, reply) => self.exchange(*exchange, reply, reached, is_alive),
+        }
+    }
+
+    fn open(
+        &mut self,
+        spec: Spec,
+        reply: Box<dyn Reply>,
+        reached: Result<(), Error>,
+        is_alive: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), LocationUnknown> {
         let counters = &self.pool.counters;
-        let reply = PendingReply {
-            reply: Some(reply),
-            counters,
-        };
+        let reply = PendingReply::new(reply, counters);
         if !reply.is_wanted() {
             return Ok(());
         }
-        // NB: after the path was looked at.
-        let reached = reached.and_then(|()| process.map_or(Ok(()), |process| process.is_alive()));
+        let reached = reached.and_then(|()| is_alive());
         let opened = match reached.map(|()| self.here.socket(spec)) {
             Ok(Ok(fd)) => Ok(fd),
             Ok(Err(EnterError::Error(error))) | Err(error) => Err(error),
@@ -132,24 +142,38 @@ impl Drop for Turn<'_, '_, '_> {
 }
 
 /// A request that is being served: if the helper panics, or finds itself in doubt, this is its answer.
-struct PendingReply<'a> {
-    reply: Option<Box<dyn Reply>>,
+pub(super) struct PendingReply<'a, T, R: Reply<T> + ?Sized = dyn Reply<T>> {
+    reply: Option<Box<R>>,
     counters: &'a Counters,
+    answers: PhantomData<fn(T)>,
 }
 
-impl PendingReply<'_> {
-    fn is_wanted(&self) -> bool {
+impl<'a, T, R: Reply<T> + ?Sized> PendingReply<'a, T, R> {
+    pub(super) fn new(reply: Box<R>, counters: &'a Counters) -> Self {
+        Self {
+            reply: Some(reply),
+            counters,
+            answers: PhantomData,
+        }
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
         self.reply.as_ref().is_some_and(|reply| reply.is_wanted())
     }
 
-    fn answer(mut self, result: Result<Socket, Error>) {
+    /// There until it is answered.
+    pub(super) fn reply(&mut self) -> Option<&mut R> {
+        self.reply.as_deref_mut()
+    }
+
+    pub(super) fn answer(mut self, result: Result<T, Error>) {
         if let Some(reply) = self.reply.take() {
             reply.answer(result);
         }
     }
 }
 
-impl Drop for PendingReply<'_> {
+impl<T, R: Reply<T> + ?Sized> Drop for PendingReply<'_, T, R> {
     fn drop(&mut self) {
         if let Some(reply) = self.reply.take() {
             self.counters.answer(reply, Error::DIED);

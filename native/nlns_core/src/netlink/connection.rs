@@ -1,0 +1,136 @@
+//! One netlink socket that talks to the kernel and to nobody else.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::{
+    set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_send_buffer_size,
+    set_socket_send_buffer_size_force,
+};
+use rustix::net::{RecvFlags, SendFlags, connect, recvfrom, send};
+
+use crate::error::{Error, uninterrupted};
+use crate::netns::Netns;
+use crate::socket::Socket;
+use crate::sys;
+
+/// How long a wait for data goes on without a look at whether anybody still waits. Longer and a helper stays
+/// with a request that was given up; shorter and it wakes for nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The room that the kernel takes for an acknowledgement, by a wide margin (some 800 bytes), and how many
+/// have room in a socket as it is made (net.core.rmem_default, 208 KiB).
+const ACK_ROOM: usize = 2_048;
+const ACKS: usize = 64;
+
+pub(crate) struct Connection {
+    socket: Socket,
+    /// Where it is.
+    netns: Netns,
+    protocol: u32,
+    next: u32,
+}
+
+/// Whether a wait may go on.
+pub(crate) struct Patience<'a> {
+    pub(crate) deadline: Option<Instant>,
+    /// An error once the pool is stopping.
+    pub(crate) go_on: &'a dyn Fn() -> Result<(), Error>,
+}
+
+impl Patience<'_> {
+    /// An error if nobody waits any more, in whose place it is the answer.
+    pub(crate) fn check(&self, is_wanted: bool) -> Result<(), Error> {
+        (self.go_on)()?;
+        let is_late = self.deadline.is_some_and(|time| Instant::now() >= time);
+        if is_late || !is_wanted {
+            return Err(Error::TIMED_OUT);
+        }
+        Ok(())
+    }
+
+    fn slice(&self) -> Timespec {
+        let left = |time: Instant| time.saturating_duration_since(Instant::now());
+        let slice = self
+            .deadline
+            .map_or(LOOK_EVERY, |time| left(time).min(LOOK_EVERY));
+        Timespec::try_from(slice).unwrap_or_default()
+    }
+}
+
+impl Connection {
+    /// Prepares a socket that nobody has used. Once it is connected, the kernel refuses what other
+    /// processes send to it (`ECONNREFUSED`), and chooses its port.
+    pub(crate) fn new(socket: Socket, netns: Netns, protocol: u32) -> Result<Self, Errno> {
+        // Each needs its kernel, and no request needs them: 4.2, 4.12 and 4.20.
+        for option in [
+            libc::NETLINK_CAP_ACK,
+            libc::NETLINK_EXT_ACK,
+            libc::NETLINK_GET_STRICT_CHK,
+        ] {
+            let _ = sys::set_netlink_option(socket.as_fd(), option);
+        }
+        connect(&socket, &SocketAddrNetlink::new(0, 0))?;
+        Ok(Self {
+            socket,
+            netns,
+            protocol,
+            next: 1,
+        })
+    }
+
+    /// Whether it serves `protocol` in `netns`.
+    pub(crate) fn is_for(&self, protocol: u32, netns: &Netns) -> bool {
+        self.protocol == protocol && self.netns.is(netns)
+    }
+
+    /// The first of `count` numbers that no request had before.
+    pub(crate) fn numbers(&mut self, count: usize) -> u32 {
+        let first = self.next;
+        self.next = first.wrapping_add(count as u32);
+        first
+    }
+
+    /// Sends one datagram that asks for `acks` acknowledgements.
+    pub(crate) fn send(&self, request: &[u8], acks: usize) -> Result<(), Errno> {
+        if acks > ACKS {
+            // They come while it is sent. If there is no room for all, receiving says so.
+            let size = acks * ACK_ROOM;
+            let _ = set_socket_recv_buffer_size_force(&self.socket, size)
+                .or_else(|_| set_socket_recv_buffer_size(&self.socket, size));
+        }
+        let send = || uninterrupted(|| send(&self.socket, request, SendFlags::empty()));
+        match send() {
+            Err(Errno::MSGSIZE) => {
+                let size = request.len() + 4_096;
+                set_socket_send_buffer_size_force(&self.socket, size)
+                    .or_else(|_| set_socket_send_buffer_size(&self.socket, size))?;
+                send()
+            }
+            sent => sent,
+        }?;
+        Ok(())
+    }
+
+    /// Receives a datagram that is there; returns its length, which may be more than there was room for,
+    /// or `None` if it is not the kernel's.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let (_, length, sender) = uninterrupted(|| recvfrom(&self.socket, &mut *buffer, flags))?;
+        let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
+        let is_kernel = sender.is_some_and(|sender| sender.pid() == 0);
+        Ok(is_kernel.then_some(length))
+    }
+
+    /// Waits until there is something to receive, or it is time for a look at whether anybody waits.
+    pub(crate) fn wait(&self, patience: &Patience<'_>) -> Result<(), Errno> {
+        let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+        match poll(&mut socket, Some(&patience.slice())) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A whole exchange: requests one after the other, again where that helps, into the caller's memory.
+
+use std::ops::Range;
+
+use rustix::io::Errno;
+
+use super::connection::{Connection, Patience};
+use super::frame::{self, Messages};
+use super::reply::{Answers, Progress};
+use super::{Exchange, ExchangeReply, Outcome, Refusal};
+use crate::error::{Error, Stage};
+
+/// The room that each datagram finds at least. The kernel packs dumps into as much as was offered before, up
+/// to 32 KiB (netlink(7)); less takes more calls, more is not used.
+const CHUNK: usize = 32 * 1_024;
+
+/// The memory that an answer begins with, so that most need no more: the second datagram of a small dump
+/// finds its room behind the first. What is not used goes back before the answer does.
+const FIRST: usize = CHUNK + 8 * 1_024;
+
+/// How often a dump is asked for that changes meanwhile, or of which the kernel drops something. Fewer gives
+/// up where the next would do, more keeps a helper busy in a namespace that never rests.
+const ATTEMPTS: usize = 5;
+
+/// Datagrams that are not the kernel's, between two looks at whether anybody still waits.
+const FOREIGN: usize = 64;
+
+/// Why an exchange came to no end.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    Error(Error),
+    /// The helper is in doubt about where it is.
+    LocationUnknown,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Failed {
+    fn at_send(errno: Errno) -> Self {
+        Self::Error(Error::new(Stage::Send, errno))
+    }
+
+    pub(super) fn at_receive(errno: Errno) -> Self {
+        Self::Error(Error::new(Stage::Receive, errno))
+    }
+}
+
+/// Carries an exchange out on `connection`, which `connect` makes where there is none. It is there in the end
+/// only if each answer was read to its end.
+pub(crate) fn run(
+    exchange: &mut Exchange,
+    reply: &mut dyn ExchangeReply,
+    patience: &Patience<'_>,
+    connection: &mut Option<Connection>,
+    mut connect: impl FnMut() -> Result<Connection, Failed>,
+) -> Result<Outcome, Failed> {
+    let mut answer = Answer {
+        length: 0,
+        space: FIRST,
+        chunk: CHUNK,
+        most: exchange.max_reply,
+    };
+    let mut index = 0;
+    for leg in legs(&exchange.request) {
+        let request = &mut exchange.request[leg.bytes];
+        let length = answer.length;
+        let mut attempts = 1..=ATTEMPTS;
+        loop {
+            let is_last = attempts.next() == Some(ATTEMPTS);
+            let mut used = match connection.take() {
+                Some(kept) => kept,
+                None => connect()?,
+            };
+            let end = ask(&mut used, request, reply, &mut answer, patience)?;
+            let may_try_again = leg.is_dump && !is_last;
+            match end {
+                End::Whole => {
+                    *connection = Some(used);
+                    break;
+                }
+                End::Refused(mut refusal, is_whole) => {
+                    if is_whole {
+                        *connection = Some(used);
+                    }
+                    refusal.index += index;
+                    return Ok(Outcome::Refused(refusal));
+                }
+                End::Lost(_) if may_try_again => {}
+                End::Lost(errno) => return Err(Failed::at_receive(errno)),
+                End::TooLarge(size) if may_try_again => answer.chunk = size,
+                End::TooLarge(_) => return Err(Failed::at_receive(Errno::MSGSIZE)),
+            }
+            answer.length = length;
+        }
+        index += leg.count;
+    }
+    Ok(Outcome::Answered(answer.length))
+}
+
+/// Requests that are sent in one datagram: a dump alone, because a socket has one at a time; others together.
+struct Leg {
+    bytes: Range<usize>,
+    count: usize,
+    is_dump: bool,
+}
+
+fn legs(request: &[u8]) -> Vec<Leg> {
+    let mut legs: Vec<Leg> = Vec::with_capacity(1);
+    for (at, header) in Messages::new(request).flatten() {
+        let bytes = at..at + frame::aligned(header.length);
+        let is_dump = header.has(frame::DUMP);
+        match legs.last_mut() {
+            Some(leg) if !is_dump && !leg.is_dump => {
+                leg.bytes.end = bytes.end;
+                leg.count += 1;
+            }
+            _ => legs.push(Leg {
+                bytes,
+                count: 1,
+                is_dump,
+            }),
+        }
+    }
+    legs
+}
+
+/// What has been received, in the reply's memory.
+struct Answer {
+    length: usize,
+    space: usize,
+    chunk: usize,
+    most: usize,
+}
+
+impl Answer {
+    /// The memory, with room for another datagram.
+    fn buffer<'r>(&mut self, reply: &'r mut dyn ExchangeReply) -> Result<&'r mut [u8], Failed> {
+        let least = self.length + self.chunk;
+        if self.space < least {
+            // By half, so that an answer is moved a few times at most, and never takes twice its size.
+            let most = self.most.saturating_add(self.chunk);
+            self.space = least.max(most.min(self.space + self.space / 2));
+        }
+        let space = reply.space(self.space);
+        space.ok_or(Failed::at_receive(Errno::NOMEM))
+    }
+}
+
+/// How asking for a leg ended.
+enum End {
+    Whole,
+    /// And whether everything that answers was received.
+    Refused(Refusal, bool),
+    /// Parts are missing or do not fit together.
+    Lost(Errno),
+    /// A datagram was larger than its room.
+    TooLarge(usize),
+}
+
+fn ask(
+    connection: &mut Connection,
+    request: &mut [u8],
+    reply: &mut dyn ExchangeReply,
+    answer: &mut Answer,
+    patience: &Patience<'_>,
+) -> Result<End, Failed> {
+    let mut answers = number(connection, request);
+    let sent = connection.send(request, answers.outstanding());
+    sent.map_err(Failed::at_send)?;
+    let mut foreign = 0;
+    loop {
+        let is_whole = answers.is_whole();
+        if is_whole && !answers.may_fail_unasked() {
+            return Ok(End::Whole);
+        }
+        let buffer = answer.buffer(reply)?;
+        let room = buffer.len() - answer.length;
+        match connection.receive(&mut buffer[answer.length..]) {
+            Ok(Some(length)) if length > room => return Ok(End::TooLarge(length)),
+            Ok(Some(length)) => {
+                let end = answer.length + length;
+                let progress = answers.take(buffer, &mut answer.length, end);
+                match progress.map_err(Failed::at_receive)? {
+                    Progress::Partial | Progress::Whole => {}
+                    Progress::Interrupted => return Ok(End::Lost(Errno::INTR)),
+                    Progress::Refused(refusal) => {
+                        return Ok(End::Refused(refusal, answers.is_whole()));
+                    }
+                }
+                if answer.length > answer.most {
+                    return Err(Failed::at_receive(Errno::FBIG));
+                }
+            }
+            // Not the kernel's.
+            Ok(None) => {
+                foreign += 1;
+                if foreign % FOREIGN == 0 {
+                    patience.check(reply.is_wanted())?;
+                }
+            }
+            // What there is to say of requests that are not acknowledged was said while they were sent.
+            Err(Errno::AGAIN) if is_whole => return Ok(End::Whole),
+            Err(Errno::AGAIN) => {
+                patience.check(reply.is_wanted())?;
+                connection.wait(patience).map_err(Failed::at_receive)?;
+            }
+            Err(Errno::NOBUFS) => return Ok(End::Lost(Errno::NOBUFS)),
+            Err(errno) => return Err(Failed::at_receive(errno)),
+        }
+    }
+}
+
+/// Numbers the requests of a leg, and expects their answers.
+fn number(connection: &mut Connection, request: &mut [u8]) -> Answers {
+    let messages: Vec<_> = Messages::new(request).flatten().collect();
+    let first = connection.numbers(messages.len());
+    for ((at, header), seq) in messages.iter().zip(0..) {
+        let flags = header.flags | frame::REQUEST;
+        frame::address(&mut request[*at..], flags, first.wrapping_add(seq));
+    }
+    Answers::new(
+        first,
+        messages.iter().map(|(_, header)| header.has(frame::ACK)),
+    )
+}

@@ -1,0 +1,161 @@
+//! What of the kernel's datagrams is the answer to which request, and when it is whole. No system calls.
+
+use rustix::io::Errno;
+
+use super::frame::{self, Header, Verdict, aligned};
+
+/// The kernel's own no to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why, an `errno(3)`.
+    pub errno: i32,
+    /// Which request of the list, from 0.
+    pub index: usize,
+    /// The same in the kernel's words (Linux 4.12, where it has any).
+    pub text: Option<Vec<u8>>,
+    /// Where in that request the attribute is that it does not like.
+    pub offset: Option<u32>,
+}
+
+/// What a datagram came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is more to come.
+    Partial,
+    /// That was all.
+    Whole,
+    /// Changes have made it inconsistent (`NLM_F_DUMP_INTR`).
+    Interrupted,
+    Refused(Refusal),
+}
+
+/// The answers to the requests of one datagram, as far as they have come.
+pub(crate) struct Answers {
+    /// The number of the first request; the others follow.
+    first: u32,
+    requests: Vec<Expected>,
+    outstanding: usize,
+    may_fail_unasked: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// A verdict.
+    Verdict,
+    /// The end of what has begun in several messages.
+    Done,
+    /// Nothing, or nothing more.
+    Nothing,
+}
+
+impl Answers {
+    /// To requests of which each says whether it is acknowledged.
+    pub(crate) fn new(first: u32, acknowledged: impl Iterator<Item = bool>) -> Self {
+        let expected = |acknowledged| match acknowledged {
+            true => Expected::Verdict,
+            false => Expected::Nothing,
+        };
+        let requests: Vec<_> = acknowledged.map(expected).collect();
+        let is_due = |request: &&Expected| **request != Expected::Nothing;
+        let outstanding = requests.iter().filter(is_due).count();
+        Self {
+            first,
+            outstanding,
+            may_fail_unasked: outstanding < requests.len(),
+            requests,
+        }
+    }
+
+    /// Whether every request has had its answer.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.outstanding == 0
+    }
+
+    /// How many requests have an answer to come.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Whether there are requests that nothing but an error answers.
+    pub(crate) fn may_fail_unasked(&self) -> bool {
+        self.may_fail_unasked
+    }
+
+    /// Takes the datagram in `buffer[start..end]`. What belongs to the answer is moved to `start`, and
+    /// `start` behind it. Messages that answer another request are left out.
+    pub(crate) fn take(
+        &mut self,
+        buffer: &mut [u8],
+        start: &mut usize,
+        end: usize,
+    ) -> Result<Progress, Errno> {
+        let mut at = *start;
+        while at < end {
+            let header = Header::read(&buffer[at..end]).ok_or(Errno::BADMSG)?;
+            let (begin, behind) = (at, at + header.length);
+            at += aligned(header.length);
+            let index = header.seq.wrapping_sub(self.first) as usize;
+            if index >= self.requests.len() {
+                continue;
+            }
+            if header.has(frame::DUMP_INTR) {
+                return Ok(Progress::Interrupted);
+            }
+            match header.kind {
+                frame::ERROR | frame::DONE => {
+                    let payload = &buffer[begin + frame::HEADER..behind];
+                    let verdict = Verdict::read(&header, payload).ok_or(Errno::BADMSG)?;
+                    if let Some(refusal) = self.end(index, header.kind, verdict) {
+                        return Ok(Progress::Refused(refusal));
+                    }
+                }
+                frame::OVERRUN => return Err(Errno::NOBUFS),
+                kind if kind < frame::FIRST_TYPE => {}
+                _ => {
+                    if header.has(frame::MULTI) && self.requests[index] == Expected::Verdict {
+                        self.requests[index] = Expected::Done;
+                    }
+                    keep(buffer, start, begin..behind);
+                }
+            }
+        }
+        Ok(match self.is_whole() {
+            true => Progress::Whole,
+            false => Progress::Partial,
+        })
+    }
+
+    /// A verdict on a request. An acknowledgement does not end what ends with `DONE`.
+    fn end(&mut self, index: usize, kind: u16, verdict: Verdict) -> Option<Refusal> {
+        let expected = &mut self.requests[index];
+        let is_over = match expected {
+            Expected::Nothing => false,
+            Expected::Verdict => true,
+            Expected::Done => kind == frame::DONE || verdict.errno != 0,
+        };
+        if is_over {
+            *expected = Expected::Nothing;
+            self.outstanding -= 1;
+        }
+        (verdict.errno != 0).then_some(Refusal {
+            errno: verdict.errno,
+            index,
+            text: verdict.text,
+            offset: verdict.offset,
+        })
+    }
+}
+
+/// Moves a message to `start`, which in a dump is where it is, and pads it.
+fn keep(buffer: &mut [u8], start: &mut usize, message: std::ops::Range<usize>) {
+    let length = message.len();
+    if message.start != *start {
+        buffer.copy_within(message, *start);
+    }
+    let (behind, next) = (*start + length, *start + aligned(length));
+    // The last one may come without its padding, and end with the buffer.
+    if let Some(padding) = buffer.get_mut(behind..next) {
+        padding.fill(0);
+    }
+    *start = next.min(buffer.len());
+}
