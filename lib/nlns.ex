@@ -61,6 +61,7 @@ defmodule Nlns do
   Since the start of the application, each answer once:
 
     * `opened`: sockets
+    * `exchanged`: netlink exchanges, by `Nlns.Netlink`
     * `failed`: answers with a step's errno, or `{:thread, 5}`
     * `refused`: other answers of the stage `:thread` (the queue is full, no helper is available)
     * `cancelled`: requests that were cancelled, by a timeout too, before they were served
@@ -81,6 +82,7 @@ defmodule Nlns do
           waiting: non_neg_integer(),
           closing: non_neg_integer(),
           opened: non_neg_integer(),
+          exchanged: non_neg_integer(),
           failed: non_neg_integer(),
           refused: non_neg_integer(),
           cancelled: non_neg_integer(),
@@ -97,7 +99,7 @@ defmodule Nlns do
     * `state`: `:parked` in no namespace, `:pinned` in one and idle, `:serving`, or `:stuck`: serving one
       batch for over a second, so the kernel blocks it
     * `path`, `pinned_ms`: where it is and for how long; `nil` in no namespace
-    * `served`: sockets that it opened
+    * `served`: sockets that it opened, and netlink exchanges
   """
   @type helper :: %{
           id: pos_integer(),
@@ -392,6 +394,6 @@ defmodule Nlns do
       "opening the namespace file: No such file or directory (ENOENT): nothing has this path, or the process behind it has ended"
   """
   @doc since: "0.1.0"
-  @spec format_error(reason()) :: String.t()
+  @spec format_error(reason() | Nlns.Netlink.reason()) :: String.t()
   defdelegate format_error(reason), to: Error, as: :format
 end

@@ -5,6 +5,7 @@ defmodule Nlns.Error do
     * `stage` is the step that failed (`t:stage/0`)
     * `errno` is its errno(3), a number
     * `reason` is the same as a posix atom (`:enoent`), `:unknown` if the number has no name
+    * `details` is what else `t:Nlns.Netlink.reason/0` has for the stage `:netlink`, else empty
 
   Its message is the sentence of `Nlns.format_error/1`.
 
@@ -17,28 +18,34 @@ defmodule Nlns.Error do
   alias Nlns.Error.Hints
 
   @typedoc """
-  The stages of an open; `:bind` of `Nlns.bind_netlink!/2`; and `:handle` of `Nlns.Handle.to_fd!/1`
+  The stages of an open; `:send`, `:receive` and `:netlink` of `Nlns.Netlink`; `:bind` of `Nlns.bind_netlink!/2`; and `:handle` of `Nlns.Handle.to_fd!/1`
   and `Nlns.Handle.to_socket!/1`, whose handle has no descriptor any more.
   """
-  @type stage :: Nlns.stage() | :bind | :handle
+  @type stage :: Nlns.stage() | :bind | :handle | :send | :receive | :netlink
 
-  @type t :: %__MODULE__{stage: stage(), errno: integer(), reason: atom()}
+  @type t :: %__MODULE__{stage: stage(), errno: integer(), reason: atom(), details: map()}
 
   @steps %{
     open: "opening the namespace file",
     setns: "entering the namespace",
     socket: "making the socket",
     thread: "asking a helper",
+    send: "sending the netlink request",
+    receive: "receiving the netlink answer",
     bind: "binding the socket",
     handle: "taking the descriptor out of its handle"
   }
 
-  defexception [:stage, :errno, :reason]
+  defexception [:stage, :errno, :reason, details: %{}]
 
   @doc "Makes the exception of a reason, `{stage, errno}`."
   @doc since: "0.1.0"
   @impl true
-  @spec exception({stage(), integer()}) :: t()
+  @spec exception({stage(), integer()} | Nlns.Netlink.reason()) :: t()
+  def exception({:netlink, errno, details}) when is_integer(errno) and is_map(details) do
+    %__MODULE__{stage: :netlink, errno: errno, reason: Errno.atom(errno), details: details}
+  end
+
   def exception({stage, errno}) when is_map_key(@steps, stage) and is_integer(errno) do
     %__MODULE__{stage: stage, errno: errno, reason: Errno.atom(errno)}
   end
@@ -47,10 +54,19 @@ defmodule Nlns.Error do
   @doc since: "0.1.0"
   @impl true
   @spec message(t()) :: String.t()
+  def message(%__MODULE__{stage: :netlink} = error),
+    do: format({:netlink, error.errno, error.details})
+
   def message(%__MODULE__{stage: stage, errno: errno}), do: format({stage, errno})
 
   @doc false
-  @spec format({stage(), integer()}) :: String.t()
+  @spec format(Nlns.Netlink.reason() | {stage(), integer()}) :: String.t()
+  def format({:netlink, errno, details}) when is_integer(errno) do
+    text = "the kernel refused the netlink request: #{Errno.words(errno)}"
+    text = if details[:message], do: "#{text}: #{details.message}", else: text
+    if details[:offset], do: "#{text} (at byte #{details.offset} of the request)", else: text
+  end
+
   def format({stage, errno} = reason) when is_map_key(@steps, stage) and is_integer(errno) do
     text = "#{@steps[stage]}: #{Errno.words(errno)}"
 
@@ -66,7 +82,8 @@ defmodule Nlns.Error do
 
   # What the functions that end in `!` do with the answer of their namesakes.
   @doc false
-  @spec ok!({:ok, value} | {:error, {stage(), integer()}}) :: value when value: term()
+  @spec ok!({:ok, value} | {:error, {stage(), integer()} | Nlns.Netlink.reason()}) :: value
+        when value: term()
   def ok!({:ok, value}), do: value
   def ok!({:error, reason}), do: raise(__MODULE__, reason)
 end

@@ -45,6 +45,17 @@ defmodule Nlns.Native do
           {:ok, resource()} | {:error, {Nlns.stage(), integer()}}
   def open_handle(_path_or_pid, _domain, _type, _protocol, _ref), do: stub()
 
+  @spec exchange(
+          binary() | pos_integer(),
+          non_neg_integer(),
+          binary(),
+          non_neg_integer(),
+          non_neg_integer() | nil,
+          reference()
+        ) ::
+          {:ok, resource()} | {:error, {Nlns.stage(), integer()}}
+  def exchange(_path_or_pid, _protocol, _request, _max_reply, _timeout, _ref), do: stub()
+
   @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}
   def take(_resource), do: stub()
 

@@ -29,20 +29,22 @@ defmodule Nlns.Request do
   @spec await(t(), timeout()) :: {:ok, term()} | {:error, term()}
   def await(%__MODULE__{ref: ref} = request, timeout) do
     receive do
-      {:nlns, ^ref, {:ok, _} = answer} -> answer
-      {:nlns, ^ref, {:error, reason} = answer} -> refused(request, reason, answer)
+      {:nlns, ^ref, answer} -> answered(request, answer)
     after
       timeout -> cancel_after_timeout(ref, request.resource)
     end
   end
 
-  # Told when it was made.
-  defp refused(%{resource: nil}, _reason, answer), do: answer
-
-  defp refused(%{netns: netns}, reason, answer) do
+  # An answer that was received; of a refusal at once was told when the request was made.
+  @doc false
+  @spec answered(t(), answer) :: answer when answer: {:ok, term()} | {:error, term()}
+  def answered(%{resource: resource, netns: netns}, {:error, reason} = answer)
+      when resource != nil do
     Telemetry.failed(netns, reason)
     answer
   end
+
+  def answered(_request, answer), do: answer
 
   @doc false
   @spec cancel_after_timeout(reference(), Native.resource() | nil) ::

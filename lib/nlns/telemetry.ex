@@ -7,6 +7,8 @@ defmodule Nlns.Telemetry do
   |---|---|---|
   | `[:nlns, :open, :start]` | `:monotonic_time`, `:system_time` | `:netns`, `:domain`, `:type`, `:protocol` |
   | `[:nlns, :open, :stop]` | `:monotonic_time`, `:duration` | as of its start, and `:result`, `:stage`, `:errno` |
+  | `[:nlns, :netlink, :start]` | `:monotonic_time`, `:system_time` | `:netns`, `:protocol` |
+  | `[:nlns, :netlink, :stop]` | `:monotonic_time`, `:duration` | as of its start, and `:result`, `:stage`, `:errno` |
   | `[:nlns, :helper, :refused]` | `:count` (1) | `:netns`, `:stage`, `:errno` |
   | `[:nlns, :helper, :pinned]` | `:count` | `:helper`, `:path` |
   | `[:nlns, :helper, :left]` | `:count`, `:duration` | `:helper`, `:path`, `:reason` |
@@ -21,6 +23,9 @@ defmodule Nlns.Telemetry do
   calling process. Of `Nlns.open_socket/5` they cover the open, not that `:socket` adopts what was opened: an
   error of that, and its time, are in none. Asynchronous opens have none: their answer goes to the mailbox, and when it is read
   nlns does not know.
+
+  The events of `Nlns.Netlink.execute/4` run in the calling process too. `:stage` is `:netlink` for the kernel's
+  own refusal. `Nlns.Netlink.execute_async/4` and `Nlns.Netlink.stream/4` have none, for the same reason.
 
   A refusal is an answer of the stage `:thread` that no helper has given: the queue is full, every helper is
   blocked, the application is not started. It is reported where it is seen: by the synchronous opens, by
@@ -47,7 +52,7 @@ defmodule Nlns.Telemetry do
 
   @eio 5
 
-  @typep span :: {module(), integer(), map()}
+  @typep span :: {module(), :open | :netlink, integer(), map()}
 
   @doc """
   One event with the pool as it is: the numbers of `Nlns.info/0`, and how many helpers are `parked`,
@@ -77,35 +82,45 @@ defmodule Nlns.Telemetry do
   @doc false
   @spec start(binary() | pos_integer(), integer(), integer(), integer()) :: span() | nil
   def start(place, domain, type, protocol) do
-    case telemetry() do
-      nil -> nil
-      telemetry -> start(telemetry, place, domain, type, protocol)
+    with telemetry when telemetry != nil <- telemetry() do
+      metadata = %{netns: netns(place), domain: domain, type: type, protocol: protocol}
+      start(telemetry, :open, metadata)
     end
   end
 
-  defp start(telemetry, place, domain, type, protocol) do
-    metadata = %{netns: netns(place), domain: domain, type: type, protocol: protocol}
+  @doc false
+  @spec start_netlink(binary() | pos_integer(), integer()) :: span() | nil
+  def start_netlink(place, protocol) do
+    with telemetry when telemetry != nil <- telemetry() do
+      start(telemetry, :netlink, %{netns: netns(place), protocol: protocol})
+    end
+  end
+
+  defp start(telemetry, event, metadata) do
     began = System.monotonic_time()
     times = %{monotonic_time: began, system_time: System.system_time()}
-    telemetry.execute([:nlns, :open, :start], times, metadata)
-    {telemetry, began, metadata}
+    telemetry.execute([:nlns, event, :start], times, metadata)
+    {telemetry, event, began, metadata}
   end
 
   @doc false
-  @spec stop(span(), answer) :: answer when answer: {:ok, term()} | {:error, Nlns.reason()}
-  def stop({telemetry, began, metadata}, answer) do
+  @spec stop(span(), answer) :: answer
+        when answer: {:ok, term()} | {:error, Nlns.Netlink.reason()}
+  def stop({telemetry, event, began, metadata}, answer) do
     ended = System.monotonic_time()
     times = %{monotonic_time: ended, duration: ended - began}
-    telemetry.execute([:nlns, :open, :stop], times, Map.merge(metadata, outcome(answer)))
+    telemetry.execute([:nlns, event, :stop], times, Map.merge(metadata, outcome(answer)))
     answer
   end
 
   defp outcome({:ok, _resource}), do: %{result: :ok, stage: nil, errno: nil}
-  defp outcome({:error, {stage, errno}}), do: %{result: :error, stage: stage, errno: errno}
+
+  defp outcome({:error, reason}),
+    do: %{result: :error, stage: elem(reason, 0), errno: elem(reason, 1)}
 
   # An answer that is none of a timeout. EIO is what the end of the helper that had the request answers.
   @doc false
-  @spec failed(binary() | pos_integer(), Nlns.reason()) :: :ok
+  @spec failed(binary() | pos_integer(), Nlns.Netlink.reason()) :: :ok
   def failed(place, {:thread, errno}) when errno != @eio do
     with telemetry when telemetry != nil <- telemetry() do
       metadata = %{netns: netns(place), stage: :thread, errno: errno}

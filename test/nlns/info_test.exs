@@ -1,7 +1,7 @@
 defmodule Nlns.InfoTest do
   use Nlns.NetnsCase
 
-  @keys ~w(max_helpers idle_timeout max_queue helpers stuck paths waiting opened failed refused cancelled
+  @keys ~w(max_helpers idle_timeout max_queue helpers stuck paths waiting opened exchanged failed refused cancelled
            closing entered woken started died)a
   @helper_keys ~w(id state path pinned_ms served)a
 

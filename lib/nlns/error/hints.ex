@@ -35,6 +35,16 @@ defmodule Nlns.Error.Hints do
     {:bind, 88} => "it is a file, not a socket",
     {:handle, 9} =>
       "it was taken or closed before, or its request was cancelled; a handle gives its descriptor once",
+    {:send, 1} => "this protocol is not for this user",
+    {:send, 22} => "the request is not made of whole messages",
+    {:send, 90} =>
+      "it is larger than the socket may send (net.core.wmem_max, unless CAP_NET_ADMIN raises it)",
+    {:send, 111} => "the kernel does not have this netlink protocol, or not in this namespace",
+    {:receive, 4} => "the dump changed under each of five attempts",
+    {:receive, 27} => "it is larger than max_reply",
+    {:receive, 74} => "it is no netlink message",
+    {:receive, 90} => "one datagram of it is larger than its buffer",
+    {:receive, 105} => "the kernel had no room for a part of it; ask for less at once",
     {:thread, 5} =>
       "the helper found itself in doubt about where it was and ended, or Nlns.Native was purged; ask again",
     {:thread, 11} =>

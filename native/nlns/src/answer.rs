@@ -15,7 +15,7 @@ struct Handle {
 }
 
 /// Where to open: a path, or a process by its number.
-enum Where<'a> {
+pub enum Where<'a> {
     Process(i32),
     Path(Binary<'a>),
 }

@@ -4,6 +4,7 @@
 mod answer;
 mod descriptor;
 mod events;
+mod exchange;
 mod info;
 mod message;
 mod running;

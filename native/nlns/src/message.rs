@@ -35,6 +35,12 @@ impl Message {
         }
     }
 
+    /// Whether the process that gets it lives.
+    pub fn has_receiver(&self) -> bool {
+        let env = self.env.as_ref();
+        env.is_some_and(|env| env.run(|env| self.caller.is_alive(env)))
+    }
+
     /// Sends what `finish` makes of the term; `false` if there is no such process any more.
     pub fn send(mut self, finish: impl for<'a> FnOnce(Env<'a>, Term<'a>) -> Term<'a>) -> bool {
         let Some(mut message) = self.env.take() else {

@@ -12,6 +12,20 @@ rustler::atoms! {
     setns,
     socket,
     thread,
+    send,
+    receive,
+    netlink,
+    // a netlink message, and why one was refused
+    struct_key = "__struct__",
+    message_struct = "Elixir.Nlns.Netlink.Message",
+    kind = "type",
+    flags,
+    seq,
+    pid,
+    payload,
+    message,
+    offset,
+    index,
     // answers of NIFs
     closed,
     pending,
@@ -36,6 +50,11 @@ rustler::atoms! {
     died,
 }
 
+/// The keys of `%Nlns.Netlink.Message{}`.
+pub fn message_keys(env: Env<'_>) -> [Term<'_>; 6] {
+    [struct_key(), kind(), flags(), seq(), pid(), payload()].map(|key| key.to_term(env))
+}
+
 /// `{stage, errno}`
 pub fn reason(error: Error) -> (Atom, i32) {
     let stage = match error.stage {
@@ -43,6 +62,8 @@ pub fn reason(error: Error) -> (Atom, i32) {
         Stage::Setns => setns(),
         Stage::Socket => socket(),
         Stage::Thread => thread(),
+        Stage::Send => send(),
+        Stage::Receive => receive(),
     };
     (stage, error.errno)
 }

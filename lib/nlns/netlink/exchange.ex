@@ -1,0 +1,188 @@
+defmodule Nlns.Netlink.Exchange do
+  @moduledoc false
+  # An exchange as `Nlns.Native` takes it: handed to the pool, and its answer waited for or left to the mailbox.
+
+  import Bitwise
+
+  alias Nlns.{Arguments, Native, Request, Spec, Telemetry}
+  alias Nlns.Netlink.Message
+
+  # linux/netlink.h
+  @protocols %{
+    route: 0,
+    usersock: 2,
+    firewall: 3,
+    sock_diag: 4,
+    inet_diag: 4,
+    nflog: 5,
+    xfrm: 6,
+    selinux: 7,
+    iscsi: 8,
+    audit: 9,
+    fib_lookup: 10,
+    connector: 11,
+    netfilter: 12,
+    ip6_fw: 13,
+    dnrtmsg: 14,
+    kobject_uevent: 15,
+    generic: 16,
+    scsitransport: 18,
+    ecryptfs: 19,
+    rdma: 20,
+    crypto: 21,
+    smc: 22
+  }
+
+  @netfilter 12
+  # NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END
+  @batch 16..17
+
+  @request 0x001
+  @ack 0x004
+
+  @max_reply 16 * 1024 * 1024
+  # The kernel's own bound for one buffer, and far beyond what any answer has.
+  @largest_reply 2_147_483_647
+
+  @enforce_keys [:protocol, :request, :timeout, :max_reply]
+  defstruct [:netns | @enforce_keys]
+
+  @type t :: %__MODULE__{
+          netns: binary() | pos_integer() | nil,
+          protocol: non_neg_integer(),
+          # encoded messages
+          request: binary(),
+          timeout: timeout(),
+          max_reply: pos_integer()
+        }
+
+  @spec new!(Nlns.netns(), Nlns.Netlink.protocol(), Nlns.Netlink.request(), keyword()) :: t()
+  def new!(netns, protocol, request, opts),
+    do: in_netns!(new!(protocol, request, opts), netns)
+
+  @doc "An exchange without its namespace."
+  @spec new!(Nlns.Netlink.protocol(), Nlns.Netlink.request(), keyword()) :: t()
+  def new!(protocol, request, opts) do
+    {max_reply, opts} = pop_max_reply!(opts)
+    protocol = protocol!(protocol)
+
+    %__MODULE__{
+      protocol: protocol,
+      request: encode!(protocol, request),
+      timeout: Arguments.timeout_of!(opts),
+      max_reply: max_reply
+    }
+  end
+
+  @spec in_netns!(t(), Nlns.netns()) :: t()
+  def in_netns!(exchange, netns), do: %{exchange | netns: Spec.netns!(netns)}
+
+  @doc """
+  The number of a protocol.
+
+      iex> Nlns.Netlink.Exchange.protocol!(:sock_diag)
+      4
+  """
+  @spec protocol!(Nlns.Netlink.protocol()) :: non_neg_integer()
+  def protocol!(name) when is_map_key(@protocols, name), do: Map.fetch!(@protocols, name)
+  def protocol!(number) when is_integer(number), do: Arguments.protocol!(number)
+
+  def protocol!(other) do
+    names = @protocols |> Map.keys() |> Enum.map_join(", ", &inspect/1)
+
+    raise ArgumentError,
+          "expected a netlink protocol of #{names} or a number, got: #{inspect(other)}"
+  end
+
+  @spec run(t()) :: {:ok, [Message.t()]} | {:error, Nlns.Netlink.reason()}
+  def run(exchange) do
+    case Telemetry.start_netlink(exchange.netns, exchange.protocol) do
+      nil -> run_and_wait(exchange)
+      span -> Telemetry.stop(span, run_and_wait(exchange))
+    end
+  end
+
+  @spec start(t()) :: Request.t()
+  def start(%{netns: netns, timeout: timeout} = exchange) do
+    ref = make_ref()
+
+    resource =
+      case submit(exchange, ref) do
+        {:ok, resource} ->
+          resource
+
+        {:error, reason} ->
+          send(self(), {:nlns, ref, failed(netns, reason)})
+          nil
+      end
+
+    %Request{ref: ref, owner: self(), netns: netns, timeout: timeout, resource: resource}
+  end
+
+  # The reference, the call that gives it away and a receive of nothing but it, all in one function:
+  # only so does the VM know that older messages need not be looked at.
+  defp run_and_wait(%{netns: netns, timeout: timeout} = exchange) do
+    ref = make_ref()
+
+    case submit(exchange, ref) do
+      {:ok, resource} ->
+        receive do
+          {:nlns, ^ref, {:ok, messages}} -> {:ok, messages}
+          {:nlns, ^ref, {:error, reason}} -> failed(netns, reason)
+        after
+          timeout -> Request.cancel_after_timeout(ref, resource)
+        end
+
+      {:error, reason} ->
+        failed(netns, reason)
+    end
+  end
+
+  defp submit(exchange, ref) do
+    timeout = if exchange.timeout != :infinity, do: exchange.timeout
+
+    Native.exchange(
+      exchange.netns,
+      exchange.protocol,
+      exchange.request,
+      exchange.max_reply,
+      timeout,
+      ref
+    )
+  end
+
+  defp failed(netns, reason) do
+    Telemetry.failed(netns, reason)
+    {:error, reason}
+  end
+
+  defp encode!(_protocol, []), do: raise(ArgumentError, "expected at least one message, got: []")
+
+  defp encode!(protocol, request) do
+    request |> List.wrap() |> Enum.map(&request!(protocol, &1)) |> Message.encode()
+  end
+
+  defp request!(@netfilter, %Message{type: type} = message) when type in @batch,
+    do: %{message | flags: (Message.flags(message.flags) ||| @request) &&& bnot(@ack)}
+
+  defp request!(_protocol, %Message{} = message),
+    do: %{message | flags: Message.flags(message.flags) ||| @request ||| @ack}
+
+  defp request!(_protocol, other) do
+    raise ArgumentError, "expected a %Nlns.Netlink.Message{}, got: #{inspect(other)}"
+  end
+
+  defp pop_max_reply!(opts) do
+    case is_list(opts) and List.keytake(opts, :max_reply, 0) do
+      {{:max_reply, size}, opts} when size in 1..@largest_reply ->
+        {size, opts}
+
+      {{:max_reply, size}, _opts} ->
+        raise ArgumentError,
+              "expected a max_reply of 1 to #{@largest_reply} bytes, got: #{inspect(size)}"
+
+      _none ->
+        {@max_reply, opts}
+    end
+  end
+end
