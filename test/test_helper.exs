@@ -17,4 +17,8 @@ end
 Nlns.NetnsCase.start_with(idle_timeout: 50)
 
 # Long, because what is waited for comes, however busy the machine is.
-ExUnit.start(capture_log: true, assert_receive_timeout: 10_000)
+ExUnit.start(
+  capture_log: true,
+  assert_receive_timeout: Nlns.Patience.within(10_000),
+  timeout: Nlns.Patience.within(60_000)
+)

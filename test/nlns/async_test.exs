@@ -138,7 +138,7 @@ defmodule Nlns.AsyncTest do
     receive do
       {:nlns, ref, answer} -> {ref, answer}
     after
-      5_000 -> flunk("no answer")
+      within(5_000) -> flunk("no answer")
     end
   end
 

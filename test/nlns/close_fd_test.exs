@@ -118,7 +118,7 @@ defmodule Nlns.CloseFdTest do
         end)
       end
 
-    Task.await_many(tasks, 30_000)
+    Task.await_many(tasks, within(30_000))
   end
 
   # Opens the file until it has this number; what else was opened is closed.

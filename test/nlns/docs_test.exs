@@ -47,7 +47,7 @@ defmodule Nlns.DocsTest do
         for pid <- links, is_pid(pid), pid != hd(Process.get(:"$ancestors")), do: stop(pid)
       end)
 
-    Task.await(task, 10_000)
+    Task.await(task, within(10_000))
   end
 
   defp run_block(block) do
@@ -81,6 +81,6 @@ defmodule Nlns.DocsTest do
     Process.unlink(pid)
     ref = Process.monitor(pid)
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^ref, _, _, _}, 5_000
+    assert_receive {:DOWN, ^ref, _, _, _}, within(5_000)
   end
 end

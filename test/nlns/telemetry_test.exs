@@ -99,7 +99,7 @@ defmodule Nlns.TelemetryTest do
     assert_received {[:nlns, :helper, :refused], %{count: 1}, ^refused, _}
 
     %Nlns.Request{ref: ref} = Nlns.open_in_netns_async(path, 0)
-    assert_receive {:nlns, ^ref, {:error, {:thread, 11}}}, 5_000
+    assert_receive {:nlns, ^ref, {:error, {:thread, 11}}}, within(5_000)
     assert %{refused: 3, failed: 0} = Nlns.info()
 
     BlockedMount.stop(mount)

@@ -95,7 +95,7 @@ defmodule Nlns.ThreadsTest do
             dirty_io: :erlang.system_info(:dirty_io_schedulers)
           ],
           _ <- 1..count do
-        spawn_monitor(:erts_debug, kind, [:wait, 2_000])
+        spawn_monitor(:erts_debug, kind, [:wait, within(2_000)])
       end
 
     eventually(fn ->
@@ -121,8 +121,8 @@ defmodule Nlns.ThreadsTest do
     {_, 0} = System.cmd("mkfifo", [fifo])
 
     for path <- [netns(), fifo, "/not/there", "/proc/self/ns/uts"] do
-      assert median(fn -> Nlns.cancel(Nlns.open_in_netns_async(path, 0)) end) < 500
-      assert median(fn -> Nlns.info() end) < 500
+      assert median(fn -> Nlns.cancel(Nlns.open_in_netns_async(path, 0)) end) < within(500)
+      assert median(fn -> Nlns.info() end) < within(500)
     end
   end
 
@@ -139,8 +139,8 @@ defmodule Nlns.ThreadsTest do
     # The calls into the native half; what Elixir waits for is a message.
     close = fn handle -> assert Nlns.Native.close(handle.resource, make_ref()) == :pending end
     close_fd = fn fd -> assert Nlns.Native.close_fd(fd, make_ref()) == :pending end
-    assert median(packet, close, 15) < 3_000
-    assert median(to_fd, close_fd, 15) < 3_000
+    assert median(packet, close, 15) < within(3_000)
+    assert median(to_fd, close_fd, 15) < within(3_000)
     for _ <- 1..30, do: assert_receive({:nlns, _ref, :closed})
   end
 

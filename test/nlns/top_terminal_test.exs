@@ -2,7 +2,9 @@ defmodule Nlns.TopTerminalTest do
   # `mix nlns.top` as a person starts it: in a VM of its own, under a terminal that script(1) makes.
   use ExUnit.Case
 
-  @moduletag timeout: 120_000
+  import Nlns.Patience
+
+  @moduletag timeout: within(120_000)
 
   test "on a terminal it draws on another screen until q is pressed, and gives the first one back" do
     port = on_terminal("stty -a; mix nlns.top --interval 50; echo status $?; stty -a")
@@ -97,7 +99,7 @@ defmodule Nlns.TopTerminalTest do
         {^port, {:data, data}} -> read_until(port, text, read <> data)
         {^port, {:exit_status, status}} -> flunk("ended with #{status}: #{read}")
       after
-        30_000 -> flunk("no #{inspect(text)} in: #{inspect(read)}")
+        within(30_000) -> flunk("no #{inspect(text)} in: #{inspect(read)}")
       end
     end
   end
@@ -107,7 +109,7 @@ defmodule Nlns.TopTerminalTest do
       {^port, {:data, data}} -> read_to_end(port, read <> data)
       {^port, {:exit_status, 0}} -> read
     after
-      30_000 -> flunk("does not end: #{inspect(read)}")
+      within(30_000) -> flunk("does not end: #{inspect(read)}")
     end
   end
 

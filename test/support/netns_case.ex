@@ -9,6 +9,7 @@ defmodule Nlns.NetnsCase do
 
   use ExUnit.CaseTemplate
 
+  import Nlns.Patience
   alias Nlns.{Netns, Proc, Rtnetlink}
 
   # In ms, and as many looks at least: on a busy machine a look alone may take that long.
@@ -18,7 +19,7 @@ defmodule Nlns.NetnsCase do
   using do
     quote do
       import ExUnit.Case, except: [test: 2, test: 3]
-      import Nlns.NetnsCase
+      import Nlns.{NetnsCase, Patience}
       alias Nlns.{Handle, Netns, Proc, Rtnetlink}
     end
   end
@@ -133,7 +134,7 @@ defmodule Nlns.NetnsCase do
 
   @doc "Runs `fun` until none of its assertions fails; fails like the last of them at `bound`."
   def eventually(fun, bound \\ @bound) do
-    poll(fun, System.monotonic_time(:millisecond) + bound, @looks)
+    poll(fun, System.monotonic_time(:millisecond) + within(bound), @looks)
   end
 
   @doc "Runs `fun`, with its assertions, again and again for `ms`."

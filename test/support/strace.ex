@@ -2,6 +2,7 @@ defmodule Nlns.Strace do
   @moduledoc "The system calls of this VM, counted or listed by strace(1)."
 
   import ExUnit.Assertions
+  import Nlns.Patience
 
   @doc "What `strace -f` with these arguments says of the VM while `fun` runs."
   @spec of([String.t()], Path.t(), fun()) :: String.t()
@@ -11,7 +12,7 @@ defmodule Nlns.Strace do
     options = [:binary, :exit_status, :stderr_to_stdout, args: args]
     port = Port.open({:spawn_executable, strace}, options)
     {:os_pid, os_pid} = Port.info(port, :os_pid)
-    assert_receive {^port, {:data, said}}, 10_000
+    assert_receive {^port, {:data, said}}, within(10_000)
     assert said =~ "attached"
     fun.()
     {_, 0} = System.cmd("kill", ["-INT", "#{os_pid}"])
@@ -24,7 +25,7 @@ defmodule Nlns.Strace do
       {^port, {:data, _}} -> await_exit(port)
       {^port, {:exit_status, _}} -> :ok
     after
-      10_000 -> flunk("strace has not ended")
+      within(10_000) -> flunk("strace has not ended")
     end
   end
 end

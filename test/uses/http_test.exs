@@ -2,7 +2,7 @@ defmodule Nlns.Uses.HttpTest do
   # A health check: an HTTP server that listens on a container's loopback alone is asked.
   use Nlns.NetnsCase
 
-  @timeout 5_000
+  @timeout within(5_000)
   @loopback %{family: :inet, addr: {127, 0, 0, 1}}
 
   setup do

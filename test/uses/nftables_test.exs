@@ -2,7 +2,7 @@ defmodule Nlns.Uses.NftablesTest do
   # A container's firewall, read as the `nft` program does: nfnetlink, linux/netfilter/nf_tables.h.
   use Nlns.NetnsCase
 
-  @timeout 5_000
+  @timeout within(5_000)
   @netlink_netfilter 12
 
   @nlmsg_error 2

@@ -61,7 +61,7 @@ defmodule Nlns.VM.ApplicationTest do
       late = for n <- 1..400, do: Nlns.open_in_netns_async(path_of.(n), 0)
 
       for %{ref: ref} <- requests ++ late do
-        assert_receive {:nlns, ^ref, answer}, 5_000
+        assert_receive {:nlns, ^ref, answer}, within(5_000)
 
         case answer do
           {:ok, handle} -> assert Nlns.Handle.close(handle) == :ok
@@ -107,7 +107,7 @@ defmodule Nlns.VM.ApplicationTest do
         assert open(path) == :ok
         release = Task.async(fn -> Nlns.release(path) end)
         assert Application.stop(:nlns) == :ok
-        assert Task.await(release, 1_000) == :ok
+        assert Task.await(release, within(1_000)) == :ok
         assert Application.start(:nlns) == :ok
       end
     end
@@ -122,7 +122,7 @@ defmodule Nlns.VM.ApplicationTest do
         bring(:stuck, [path], blocked)
         waiting = for _ <- 1..3, do: Nlns.open_in_netns_async(blocked, 0)
         {time, :ok} = :timer.tc(fn -> Application.stop(:nlns) end)
-        assert time < 4_000_000
+        assert time < within(4_000_000)
         assert [stuck] = pool_threads()
         for %{ref: ref} <- waiting, do: assert_receive({:nlns, ^ref, {:error, {:thread, 108}}})
         assert Application.start(:nlns) == :ok

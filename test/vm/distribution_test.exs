@@ -47,7 +47,7 @@ defmodule Nlns.VM.DistributionTest do
     vm [path: context.path], context.node do
       {_, away} = start_node()
       %{ref: ref} = Nlns.open_in_netns_async(path, 0)
-      assert_receive {:nlns, ^ref, {:ok, handle}}, 5_000
+      assert_receive {:nlns, ^ref, {:ok, handle}}, within(5_000)
 
       for function <- [:to_fd, :to_socket, :close] do
         error = catch_error(:erpc.call(away, Nlns.Handle, function, [handle]))
@@ -71,7 +71,7 @@ defmodule Nlns.VM.DistributionTest do
       owner =
         Task.async(fn ->
           %{ref: ref} = Nlns.open_in_netns_async(path, 0)
-          assert_receive {:nlns, ^ref, {:ok, handle}}, 5_000
+          assert_receive {:nlns, ^ref, {:ok, handle}}, within(5_000)
           Node.spawn(away, Nlns.VM.Inside, :keep, [handle])
         end)
 
@@ -79,7 +79,7 @@ defmodule Nlns.VM.DistributionTest do
       assert poll(fn -> sockets() == 0 end)
       # And back home it owns nothing.
       send(keeper, {:give, self()})
-      assert_receive {:kept, handle}, 5_000
+      assert_receive {:kept, handle}, within(5_000)
       assert Nlns.Handle.to_fd(handle) == {:error, :closed}
       assert_all_in_order()
     end

@@ -69,6 +69,6 @@ defmodule Nlns.VM.EndTest do
     if ending == :signal, do: signal(vm, "TERM")
     # A flooded VM's Logger may lose its own handler on the way down, which it says.
     assert finish(vm) in ["", "Logger - error: {removed_failing_handler,'Elixir.Logger'}"]
-    assert now() - from < ms
+    assert now() - from < Nlns.Patience.within(ms)
   end
 end

@@ -14,12 +14,12 @@ defmodule Nlns.VM.FuzzTest do
   # 7,000 calls a second on a machine that has other things to do, with room for a slower one.
   @bound 30_000 + div(@rounds, 2)
 
-  @tag timeout: 2 * @bound
+  @tag timeout: Nlns.Patience.within(2 * @bound)
   test "every function of Nlns.Native takes any terms" do
     fuzz([Nlns.Native], @rounds)
   end
 
-  @tag timeout: 2 * @bound
+  @tag timeout: Nlns.Patience.within(2 * @bound)
   test "every public function takes any terms" do
     # Some of these wait: half as many.
     fuzz([Nlns, Nlns.Handle], div(@rounds, 2))

@@ -16,7 +16,7 @@ defmodule Nlns.VM.RecycledPidTest do
       container = fn ->
         port = Port.open({:spawn, "unshare --net cat"}, [:binary])
         Port.command(port, "x")
-        assert_receive {^port, {:data, "x"}}, 10_000
+        assert_receive {^port, {:data, "x"}}, within(10_000)
         {:os_pid, pid} = Port.info(port, :os_pid)
         {port, pid}
       end
@@ -35,13 +35,13 @@ defmodule Nlns.VM.RecycledPidTest do
         port =
           Port.open({:spawn_executable, "/bin/sh"}, [:binary, :exit_status, args: [mount, dir]])
 
-        assert_receive {^port, {:data, "ready\n"}}, 10_000
+        assert_receive {^port, {:data, "ready\n"}}, within(10_000)
         spawn(fn -> open(dir <> "/name") end)
         assert poll(fn -> match?([%{state: :serving}], Nlns.info().helpers) end)
 
         fn ->
           Port.command(port, "\n")
-          assert_receive {^port, {:exit_status, 0}}, 10_000
+          assert_receive {^port, {:exit_status, 0}}, within(10_000)
         end
       end
 

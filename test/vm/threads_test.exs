@@ -89,7 +89,7 @@ defmodule Nlns.VM.ThreadsTest do
         IO.puts("0")
 
         for n <- 1..10 do
-          assert_receive :sigusr2, 5_000
+          assert_receive :sigusr2, within(5_000)
           IO.puts(n)
         end
 

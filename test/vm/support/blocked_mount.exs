@@ -4,6 +4,7 @@ defmodule Nlns.VM.BlockedMount do
 
   import ExUnit.Assertions
   import ExUnit.Callbacks, only: [on_exit: 1]
+  import Nlns.Patience
 
   @script Path.join(__DIR__, "blocked_mount.sh")
 
@@ -30,14 +31,14 @@ defmodule Nlns.VM.BlockedMount do
     ]
 
     port = Port.open({:spawn_executable, System.find_executable("sh")}, options)
-    assert_receive {^port, {:data, {:eol, "ready"}}}, 5_000
+    assert_receive {^port, {:data, {:eol, "ready"}}}, within(5_000)
     {port, Path.join(dir, "blocked")}
   end
 
   @doc "Ends it; whoever is blocked goes on, with an error."
   def stop(port) do
     Port.command(port, "\n")
-    assert_receive {^port, {:exit_status, 0}}, 5_000
+    assert_receive {^port, {:exit_status, 0}}, within(5_000)
   end
 
   # rmdir(2) of a mount point is EBUSY, and looks at nothing in it.

@@ -3,6 +3,7 @@ defmodule Nlns.VM.Fuzz do
   # Random terms for every function there is. What a call may do is what its spec says, or raise
   # ArgumentError; a caller that waits too long is killed, which is a case of its own.
 
+  import Nlns.Patience
   alias Nlns.VM.{Terms, Typespec}
 
   # Nothing here waits for long; the machine may be busy.
@@ -125,7 +126,7 @@ defmodule Nlns.VM.Fuzz do
       {^caller, outcome, handles} -> {outcome, learn(known, handles)}
       {:EXIT, ^caller, reason} -> {{:raised, reason}, %{known | caller: start_caller()}}
     after
-      if(may_wait?(args), do: 5, else: @bound) ->
+      if(may_wait?(args), do: 5, else: within(@bound)) ->
         Process.exit(caller, :kill)
         receive do: ({:EXIT, ^caller, _} -> :ok)
         known = %{known | caller: start_caller()}

@@ -3,6 +3,7 @@ defmodule Nlns.VM.Inside do
   # What the VM under test can say about itself, and callers to keep it busy.
 
   import ExUnit.Assertions
+  import Nlns.Patience
 
   @doc "The threads of this VM: `{tid, name}`."
   def threads do
@@ -71,7 +72,8 @@ defmodule Nlns.VM.Inside do
   end
 
   @doc "Looks until `fun` is true, for at most `ms`."
-  def poll(fun, ms \\ 5_000), do: poll_until(fun, System.monotonic_time(:millisecond) + ms)
+  def poll(fun, ms \\ 5_000),
+    do: poll_until(fun, System.monotonic_time(:millisecond) + within(ms))
 
   defp poll_until(fun, deadline) do
     cond do
@@ -138,7 +140,10 @@ defmodule Nlns.VM.Inside do
   @doc "Ends the callers; answers how often each answer came."
   def calm({calm, tasks}) do
     :atomics.put(calm, 1, 1)
-    tasks |> Task.await_many(20_000) |> Enum.reduce(&Map.merge(&1, &2, fn _, a, b -> a + b end))
+
+    tasks
+    |> Task.await_many(within(20_000))
+    |> Enum.reduce(&Map.merge(&1, &2, fn _, a, b -> a + b end))
   end
 
   @doc "Brings the pool into a state: `:idle`, `:busy`, `:flooded` or `:stuck`."
@@ -245,7 +250,7 @@ defmodule Nlns.VM.Inside do
 
   def flood_for_ever(path) do
     for _ <- 1..8, do: Nlns.open_in_netns_async(path, 0)
-    for _ <- 1..8, do: assert_receive({:nlns, _, _}, 5_000)
+    for _ <- 1..8, do: assert_receive({:nlns, _, _}, within(5_000))
     :erlang.garbage_collect()
     flood_for_ever(path)
   end

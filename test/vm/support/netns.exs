@@ -28,7 +28,11 @@ defmodule Nlns.VM.Netns do
   @doc "Deletes the namespace; true when `peer`, and so the namespace itself, is gone within `ms`."
   def gone_after_delete?(path, peer, ms \\ 2_000) do
     ip!(~w(netns del #{Path.basename(path)}))
-    gone?("/sys/class/net/#{peer}", System.monotonic_time(:millisecond) + ms)
+
+    gone?(
+      "/sys/class/net/#{peer}",
+      System.monotonic_time(:millisecond) + Nlns.Patience.within(ms)
+    )
   end
 
   defp gone?(file, deadline) do

@@ -13,6 +13,7 @@ defmodule Nlns.VM do
 
   import ExUnit.Assertions
   import ExUnit.Callbacks, only: [on_exit: 1]
+  import Nlns.Patience
 
   @enforce_keys [:port, :pid, :dir, :deadline]
   defstruct @enforce_keys ++ [lines: []]
@@ -60,7 +61,7 @@ defmodule Nlns.VM do
 
     {:os_pid, pid} = Port.info(port, :os_pid)
     on_exit(fn -> File.rm_rf!(dir) end)
-    deadline = now() + Keyword.get(options, :bound, @bound)
+    deadline = now() + within(Keyword.get(options, :bound, @bound))
     %__MODULE__{port: port, pid: pid, dir: dir, deadline: deadline}
   end
 
@@ -156,7 +157,7 @@ defmodule Nlns.VM do
       for {name, value} <- bindings, do: "#{name} = #{inspect(value, limit: :infinity)}\n"
 
     [
-      "import ExUnit.Assertions, warn: false\nimport Nlns.VM.Inside, warn: false\n",
+      "import ExUnit.Assertions, warn: false\nimport Nlns.VM.Inside, warn: false\nimport Nlns.Patience, warn: false\n",
       "alias Nlns.VM.Netns, warn: false\n",
       "Application.load(:ex_unit)\nbegin()\n",
       start,

@@ -1,0 +1,13 @@
+defmodule Nlns.Patience do
+  @moduledoc """
+  Limits of time for machines that are slower than those the tests were written on.
+
+  `NLNS_TEST_PATIENCE` multiplies them (default: 1); `scripts/test-kernel` sets it for its emulated machines.
+  """
+
+  @doc "The limit of `ms` milliseconds, as long as this machine needs it to be."
+  @spec within(pos_integer()) :: pos_integer()
+  def within(ms), do: ms * factor()
+
+  defp factor, do: String.to_integer(System.get_env("NLNS_TEST_PATIENCE", "1"))
+end
