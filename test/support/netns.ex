@@ -1,6 +1,10 @@
 defmodule Nlns.Netns do
   @moduledoc "Namespaces, interfaces and processes in them, made by iproute2 and util-linux."
 
+  import Nlns.Patience
+
+  alias Nlns.Rtnetlink
+
   @directory "/run/netns"
 
   @doc "Whether namespaces can be made here; if not, what is missing, as text."
@@ -36,6 +40,7 @@ defmodule Nlns.Netns do
   @spec add(String.t()) :: Path.t()
   def add(name \\ unique("nlnstest")) do
     ip!(["netns", "add", name])
+    mark("ip", ["-n", name])
     path(name)
   end
 
@@ -121,9 +126,20 @@ defmodule Nlns.Netns do
     Port.command(port, "x")
 
     receive do
-      {^port, {:data, "x"}} -> %{port: port, pid: pid, path: "/proc/#{pid}/ns/net"}
+      {^port, {:data, "x"}} ->
+        mark("nsenter", ["--net=/proc/#{pid}/ns/net", "ip"])
+        %{port: port, pid: pid, path: "/proc/#{pid}/ns/net"}
     after
-      5_000 -> raise "unshare --net cat does not answer"
+      within(5_000) -> raise "unshare --net cat does not answer"
+    end
+  end
+
+  # Before Linux 5.14 sockets cannot tell their namespaces apart, and an inode is used again at once. Each
+  # can be asked for the length of the loopback interface's transmit queue, which nothing uses.
+  defp mark(command, args) do
+    if not Rtnetlink.cookies?() do
+      mark = 1_000 + System.unique_integer([:positive])
+      run!(command, args ++ ["link", "set", "lo", "txqueuelen", "#{mark}"])
     end
   end
 
@@ -135,7 +151,7 @@ defmodule Nlns.Netns do
     receive do
       {^port, {:exit_status, _}} -> :ok
     after
-      5_000 -> raise "process #{pid} does not end"
+      within(5_000) -> raise "process #{pid} does not end"
     end
   end
 end

@@ -5,6 +5,8 @@ defmodule Nlns.Rtnetlink do
   A descriptor is only borrowed: `:socket`, told not to duplicate it, leaves it open.
   """
 
+  import Nlns.Patience
+
   alias Nlns.Netlink.{Attribute, Message}
 
   @rtm_newlink 16
@@ -30,7 +32,7 @@ defmodule Nlns.Rtnetlink do
   @doc "The names in the next notification of new or changed interfaces."
   @spec next_links(:socket.socket()) :: [String.t()]
   def next_links(socket) do
-    {:ok, data} = :socket.recv(socket, 0, @timeout)
+    {:ok, data} = :socket.recv(socket, 0, within(@timeout))
     names(data)
   end
 
@@ -38,15 +40,31 @@ defmodule Nlns.Rtnetlink do
   @spec names(binary()) :: [String.t()]
   def names(data), do: data |> Message.decode!() |> names_in()
 
-  @doc "The number of the socket's namespace that the kernel never uses twice (Linux 5.14)."
+  @doc """
+  The number of the socket's namespace, which no other ever has: the kernel's (Linux 5.14), else the mark
+  that `Nlns.Netns` has left there.
+  """
   @spec cookie(non_neg_integer() | :socket.socket()) :: pos_integer()
   def cookie(fd) when is_integer(fd), do: borrow(fd, &cookie/1)
 
   def cookie(socket) do
-    {:ok, <<cookie::native-64>>} =
-      :socket.getopt_native(socket, {@sol_socket, @so_netns_cookie}, 8)
+    case :socket.getopt_native(socket, {@sol_socket, @so_netns_cookie}, 8) do
+      {:ok, <<cookie::native-64>>} ->
+        cookie
 
-    cookie
+      {:error, _} ->
+        {:ok, mark} = :socket.ioctl(socket, :giftxqlen, ~c"lo")
+        mark
+    end
+  end
+
+  @doc "Whether the kernel numbers namespaces, so that they need no mark."
+  @spec cookies?() :: boolean()
+  def cookies? do
+    {:ok, socket} = :socket.open(16, :raw, 0)
+    answer = :socket.getopt_native(socket, {@sol_socket, @so_netns_cookie}, 8)
+    :ok = :socket.close(socket)
+    match?({:ok, _}, answer)
   end
 
   @doc "The cookie of the VM's own namespace."
@@ -80,7 +98,7 @@ defmodule Nlns.Rtnetlink do
   end
 
   defp receive_dump(socket) do
-    {:ok, data} = :socket.recv(socket, 0, @timeout)
+    {:ok, data} = :socket.recv(socket, 0, within(@timeout))
     messages = Message.decode!(data)
 
     if Enum.any?(messages, &(&1.type == :done)),

@@ -1,6 +1,7 @@
 //! Namespaces to open sockets in, and a caller without a BEAM.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod mark;
 pub mod netns;
 
 use std::io::Write;

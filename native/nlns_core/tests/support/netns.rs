@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, Permissions};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -15,7 +15,7 @@ use std::thread;
 
 use nlns_core::{Error, Stage};
 
-use super::eventually;
+use super::{eventually, mark};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
@@ -26,6 +26,10 @@ pub fn unshare_net() {
     // SAFETY: a network namespace has no part in memory or descriptors.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
         .expect("these tests need CAP_SYS_ADMIN: run them as root or under unshare -Urnm");
+    let socket = netlink(0).unwrap();
+    if netns_cookie(socket.as_fd()).is_none() {
+        mark::leave(socket.as_fd());
+    }
 }
 
 /// A directory of namespace files, emptied and removed with everything mounted in it.
@@ -152,22 +156,27 @@ pub fn in_fresh_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static
     thread::spawn(f).join().expect("the thread does not panic")
 }
 
-/// Which namespace a socket is in.
+/// Which namespace a socket is in: a number that no other namespace of this process ever has.
 pub fn cookie(fd: impl AsFd) -> u64 {
+    let fd = fd.as_fd();
+    netns_cookie(fd).unwrap_or_else(|| mark::read(fd))
+}
+
+/// The kernel's own number; `None` before Linux 5.14.
+fn netns_cookie(fd: BorrowedFd<'_>) -> Option<u64> {
     let mut cookie = 0_u64;
     let mut length = size_of::<u64>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `cookie`.
     let result = unsafe {
         libc::getsockopt(
-            fd.as_fd().as_raw_fd(),
+            fd.as_raw_fd(),
             libc::SOL_SOCKET,
             libc::SO_NETNS_COOKIE,
             (&raw mut cookie).cast(),
             &raw mut length,
         )
     };
-    assert_eq!(result, 0, "SO_NETNS_COOKIE (Linux 5.14)");
-    cookie
+    (result == 0).then_some(cookie)
 }
 
 /// What opening from a fresh throwaway thread answers: the specification of every open.
