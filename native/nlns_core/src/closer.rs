@@ -175,10 +175,10 @@ impl Closers {
     /// Takes no more. Each ends when everything that was given away is closed.
     pub(crate) fn stop(&self) {
         let mut inbox = INBOX.lock();
-        if let Some(found) = &*inbox
-            && Arc::ptr_eq(&found.hired, &self.hired)
-        {
-            *inbox = None;
+        if let Some(found) = &*inbox {
+            if Arc::ptr_eq(&found.hired, &self.hired) {
+                *inbox = None;
+            }
         }
     }
 

@@ -127,11 +127,11 @@ impl Pool {
 
     /// This helper is about to fall asleep where it is.
     pub(crate) fn tell_settled(&self, helper: &Helper) {
-        if self.observer.present.load(Ordering::Relaxed)
-            && let Some(path) = helper.settle()
-        {
-            let path = path.name().to_bytes();
-            self.observer.keep(helper.id, path, EventKind::Pinned);
+        if self.observer.present.load(Ordering::Relaxed) {
+            if let Some(path) = helper.settle() {
+                let path = path.name().to_bytes();
+                self.observer.keep(helper.id, path, EventKind::Pinned);
+            }
         }
     }
 

@@ -200,10 +200,10 @@ impl Manager {
 
     /// Joins a thread that has said it ends, and returns where it was; only now it is certain to be nowhere.
     fn join(&mut self, id: u64) -> Option<Place> {
-        if let Some((thread, _)) = self.threads.remove(&id)
-            && thread.join().is_err()
-        {
-            self.pool.counters.died.fetch_add(1, Ordering::Relaxed);
+        if let Some((thread, _)) = self.threads.remove(&id) {
+            if thread.join().is_err() {
+                self.pool.counters.died.fetch_add(1, Ordering::Relaxed);
+            }
         }
         self.pool.crew.gone(Some(id))?.set_place(None)
     }

@@ -176,12 +176,12 @@ impl Watcher {
             match target {
                 Target::Process(tag) => drop(watched.processes.remove(tag)),
                 Target::Name(directory, name) => {
-                    if let Some(names) = watched.directories.get_mut(directory)
-                        && let Some(tokens) = names.get_mut(name)
-                    {
-                        tokens.retain(|&token| token != watch.token);
-                        if tokens.is_empty() {
-                            names.remove(name);
+                    if let Some(names) = watched.directories.get_mut(directory) {
+                        if let Some(tokens) = names.get_mut(name) {
+                            tokens.retain(|&token| token != watch.token);
+                            if tokens.is_empty() {
+                                names.remove(name);
+                            }
                         }
                     }
                 }

@@ -46,10 +46,10 @@ impl Roster {
         if let Some((helper, _)) = self.napping.pop() {
             return Some(helper);
         }
-        if let Some(last) = self.pinned.last_entry()
-            && now.saturating_sub(last.get().1) < NAP
-        {
-            return Some(last.remove().0);
+        if let Some(last) = self.pinned.last_entry() {
+            if now.saturating_sub(last.get().1) < NAP {
+                return Some(last.remove().0);
+            }
         }
         let home = path.map_or(0, |path| path.sleeper.swap(0, Ordering::Relaxed));
         let pinned = self.pinned.remove(&home).map(|(helper, _)| helper);

@@ -55,10 +55,10 @@ impl Shard {
     /// Drops a path if it is unused, and no other of its name.
     pub(super) fn forget(&mut self, hash: u64, path: &Path) {
         let is_it = |entry: &Entry| std::ptr::eq(&*entry.path, path);
-        if path.is_unused()
-            && let Ok(entry) = self.paths.find_entry(hash, is_it)
-        {
-            entry.remove();
+        if path.is_unused() {
+            if let Ok(entry) = self.paths.find_entry(hash, is_it) {
+                entry.remove();
+            }
         }
     }
 

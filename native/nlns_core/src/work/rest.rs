@@ -37,10 +37,10 @@ impl Worker<'_> {
     /// Sleeps until there is something to do: where it is for as long as the idle timeout, then at home.
     pub(super) fn rest(&mut self) -> Result<Rest, LocationUnknown> {
         let idle_timeout = self.pool.config.idle_timeout;
-        if let Some(path) = self.me.path()
-            && let Some(why) = self.may_not_settle(&path)
-        {
-            self.leave(why)?;
+        if let Some(path) = self.me.path() {
+            if let Some(why) = self.may_not_settle(&path) {
+                self.leave(why)?;
+            }
         }
         self.pool.registry.sweep();
         loop {
