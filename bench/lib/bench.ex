@@ -16,7 +16,10 @@ defmodule Bench do
     Bench.W10,
     Bench.W11,
     Bench.W12,
-    Bench.W13
+    Bench.W13,
+    Bench.W14,
+    Bench.W15,
+    Bench.W16
   ]
 
   @type size :: :full | :quick

@@ -20,6 +20,19 @@ defmodule Bench.Namespaces do
     end
   end
 
+  @doc "The same with a pair of interfaces in each."
+  @spec with_links(non_neg_integer(), ([Path.t()] -> result)) :: result when result: term()
+  def with_links(count, fun) do
+    with_new(count, fn paths ->
+      ip!(
+        for name <- Enum.map(paths, &Path.basename/1),
+            do: "link add name v0 netns #{name} type veth peer name v1 netns #{name}"
+      )
+
+      fun.(paths)
+    end)
+  end
+
   @doc "Runs many commands of ip(8) in one process of it."
   @spec ip!([String.t()]) :: :ok
   def ip!(commands) do

@@ -20,7 +20,10 @@ defmodule Bench.Native do
   @doc "On a thread of its own, joined on a dirty I/O scheduler."
   def throwaway(_path, _protocol), do: stub()
 
-  @doc "Closes what the three above answer."
+  @doc "On the scheduler: there, socket, a dump, back. Answers `{:ok, messages}`, encoded."
+  def exchange(_path, _protocol, _request), do: stub()
+
+  @doc "Closes a descriptor that one of these has answered."
   def close(_fd), do: stub()
 
   @doc "CPU time of the whole process so far, in ns."

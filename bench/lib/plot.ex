@@ -5,6 +5,8 @@ defmodule Bench.Plot do
 
   @colours %{
     "nlns" => "#d62728",
+    "nlns, 64 callers" => "#ff9896",
+    "open_socket" => "#ff7f0e",
     "throwaway" => "#1f77b4",
     "otp" => "#2ca02c",
     "otp, no registry" => "#98df8a",

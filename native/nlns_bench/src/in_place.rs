@@ -13,18 +13,22 @@ static HOME: OnceLock<OwnedFd> = OnceLock::new();
 
 #[rustler::nif]
 fn in_place<'a>(env: Env<'a>, path: Binary<'a>, protocol: u32) -> Term<'a> {
-    step::answer(env, there_and_back(&path, protocol))
+    let socket = there_and_back(&path, || step::netlink_socket(protocol));
+    step::answer(env, socket)
 }
 
-fn there_and_back(path: &[u8], protocol: u32) -> Result<OwnedFd, Failed> {
+pub fn there_and_back<R>(
+    path: &[u8],
+    there: impl FnOnce() -> Result<R, Failed>,
+) -> Result<R, Failed> {
     let home = home()?;
     step::enter(&step::namespace_file(path)?)?;
-    let socket = step::netlink_socket(protocol);
+    let result = there();
     if step::enter(home).is_err() {
         // A scheduler in a foreign namespace runs everybody's processes there.
         std::process::abort();
     }
-    socket
+    result
 }
 
 fn home() -> Result<&'static OwnedFd, Failed> {

@@ -14,6 +14,8 @@ rustler::atoms! {
     open,
     setns,
     socket,
+    send,
+    receive,
     thread,
 }
 
