@@ -44,7 +44,7 @@ impl Exchange {
         max_reply: usize,
         deadline: Option<Instant>,
     ) -> Result<Self, Error> {
-        let is_framed = request.len().is_multiple_of(4)
+        let is_framed = request.len() % 4 == 0
             && !request.is_empty()
             && frame::Messages::new(&request).all(|message| message.is_some());
         if !is_framed {
