@@ -1,5 +1,5 @@
-# Opens netlink sockets in three network namespaces, asks the kernel for the links and addresses there,
-# and prints them below those of the VM's own namespace, with how long each open took.
+# Asks the kernel for the links and addresses in three network namespaces, and prints them below those of
+# the VM's own namespace, with how long each answer, and the opening of a socket, took.
 #
 #     make demo
 #
@@ -8,66 +8,46 @@
 Code.require_file("rtnetlink.exs", __DIR__)
 
 defmodule Demo do
-  @netlink_route 0
-
   def run do
     names = for letter <- ~w(a b c), do: "nlns-demo-#{System.pid()}-#{letter}"
 
     with_namespaces(names, fn ->
-      # A path is all that nlns asks for; the VM's own namespace has one too.
-      paths = ["/proc/self/ns/net" | for(name <- names, do: "/run/netns/#{name}")]
+      # The VM's own namespace has a path too.
+      netnss = ["/proc/self/ns/net" | for(name <- names, do: {:name, name})]
 
-      # So that the first open is not the one that loads the module.
-      Code.ensure_loaded!(Nlns)
+      # So that no answer waits until the VM has loaded the code.
+      links(hd(netnss))
+      open(hd(netnss))
 
-      results = Enum.zip([["host" | names], Enum.map(paths, &sync/1), async(paths)])
+      results = Enum.zip([["host" | names], Enum.map(netnss, &links/1), addresses(netnss)])
       Enum.each(results, &print_links/1)
-      print_times(results)
+      print_times(results, Enum.map(netnss, &open/1))
     end)
   end
 
-  # Synchronously: a descriptor, which is ours to close.
-  defp sync(path) do
-    {first, fd} = :timer.tc(fn -> open!(path) end)
-    {again, second} = :timer.tc(fn -> open!(path) end)
-    :ok = Nlns.close_fd(second)
-
-    # `:socket` works on a duplicate of it and closes only that.
-    {:ok, socket} = :socket.open(fd)
-    :ok = Nlns.close_fd(fd)
-
-    links = Rtnetlink.links(socket)
-    :ok = :socket.close(socket)
-    %{first: first, again: again, links: links}
+  # One namespace after the other. The first time a helper enters it, and stays for a while.
+  defp links(netns) do
+    ask = fn -> Nlns.Netlink.execute!(netns, :route, Rtnetlink.get_links()) end
+    {first, messages} = :timer.tc(ask)
+    {again, _messages} = :timer.tc(ask)
+    %{first: first, again: again, links: Rtnetlink.links(messages)}
   end
 
-  defp open!(path) do
-    case Nlns.open_in_netns(path, @netlink_route, 5_000) do
-      {:ok, fd} -> fd
-      {:error, reason} -> raise "#{path}: #{Nlns.format_error(reason)}"
-    end
-  end
-
-  # Asynchronously: all at once, and a message answers each. A GenServer gets it in handle_info/2.
-  defp async(paths) do
-    begun = System.monotonic_time()
-    requests = for path <- paths, do: {path, Nlns.open_in_netns_async(path, @netlink_route)}
-
-    answers =
-      for {path, %{ref: ref}} <- requests do
-        receive do
-          {:nlns, ^ref, {:ok, handle}} -> {handle, System.monotonic_time() - begun}
-          {:nlns, ^ref, {:error, reason}} -> raise "#{path}: #{Nlns.format_error(reason)}"
-        end
+  # All at once, and in order.
+  defp addresses(netnss) do
+    for {netns, answer} <- Nlns.Netlink.stream(netnss, :route, Rtnetlink.get_addresses()) do
+      case answer do
+        {:ok, messages} -> Rtnetlink.addresses(messages)
+        {:error, reason} -> raise "#{inspect(netns)}: #{Nlns.format_error(reason)}"
       end
-
-    for {handle, time} <- answers do
-      # A handle becomes a socket in one step, with nothing left to close but the socket.
-      {:ok, socket} = Nlns.Handle.to_socket(handle)
-      addresses = Rtnetlink.addresses(socket)
-      :ok = :socket.close(socket)
-      %{time: System.convert_time_unit(time, :native, :microsecond), addresses: addresses}
     end
+  end
+
+  # For what is more than a request and its answer, such as events, there are sockets.
+  defp open(netns) do
+    {time, socket} = :timer.tc(fn -> Nlns.open_socket!(netns, :netlink, :raw, 0) end)
+    :ok = :socket.close(socket)
+    time
   end
 
   # namespaces.sh removes what it made when it is told to, and when this VM ends in whatever way.
@@ -92,7 +72,7 @@ defmodule Demo do
     end
   end
 
-  defp print_links({name, %{links: links}, %{addresses: addresses}}) do
+  defp print_links({name, %{links: links}, addresses}) do
     rows =
       for link <- links do
         own = for %{index: index, address: address} <- addresses, index == link.index, do: address
@@ -102,10 +82,12 @@ defmodule Demo do
     print_table(name, ~w(index name state mac addresses), rows)
   end
 
-  defp print_times(results) do
-    rows = for {name, sync, async} <- results, do: [name, sync.first, sync.again, async.time]
-    head = ["namespace", "first", "again", "asynchronously, all at once"]
-    print_table("Microseconds until the socket was open", head, rows)
+  defp print_times(results, opens) do
+    rows =
+      for {{name, links, _addresses}, open} <- Enum.zip(results, opens),
+          do: [name, links.first, links.again, open]
+
+    print_table("Microseconds", ["namespace", "first dump", "second", "open a socket"], rows)
   end
 
   defp print_table(title, head, rows) do
