@@ -51,7 +51,16 @@ defmodule Nlns.MixProject do
       source_ref: "v#{@version}",
       extras: ["README.md", "CHANGELOG.md" | Path.wildcard("guides/*.md")],
       groups_for_extras: [Guides: ~r"^guides/"],
-      groups_for_modules: ["Running it": [Nlns.Doctor, Nlns.Telemetry]]
+      groups_for_modules: [
+        Netlink: [
+          Nlns.Netlink,
+          Nlns.Netlink.Message,
+          Nlns.Netlink.Attribute,
+          Nlns.Netlink.Ack,
+          Nlns.Netlink.DecodeError
+        ],
+        "Running it": [Nlns.Doctor, Nlns.Telemetry]
+      ]
     ]
   end
 end

@@ -15,6 +15,7 @@ defmodule Nlns.Netlink.Ack do
       `enum netlink_policy_type_attr`; `miss_type` and `miss_nest` (Linux 6.1) are the type of an attribute that is
       missing, and the offset of the nest that lacks it.
   """
+  @moduledoc since: "0.1.0"
 
   import Bitwise, only: [&&&: 2]
 

@@ -35,6 +35,7 @@ defmodule Nlns.Netlink.Attribute do
   all of it in memory. Keep `:binary.copy/1` of what outlives the answer. Readers go only as deep as the
   caller asks, and take time and memory in proportion to the binary, whatever is in it.
   """
+  @moduledoc since: "0.1.0"
 
   import Bitwise
 

@@ -9,6 +9,7 @@ defmodule Nlns.Netlink.DecodeError do
     * `{:mismatch, type, format}` means that the attribute of this type holds no value of this format.
     * `{:unexpected, type}` means that a message of this type is no acknowledgement.
   """
+  @moduledoc since: "0.1.0"
 
   @type reason ::
           {:malformed, offset :: non_neg_integer()}

@@ -19,6 +19,10 @@ defmodule Nlns.Netlink.Message do
 
   A part keeps the whole binary in memory. Keep `:binary.copy/1` of what outlives the answer.
 
+  nlns knows no types and no payloads but the control messages' (`Nlns.Netlink.Ack`). A payload begins with
+  the structure of its type, such as `struct ifinfomsg`, which the caller writes and matches as bytes;
+  attributes follow it (`Nlns.Netlink.Attribute`). The guide `netlink.md` shows both.
+
   The names of the flags are those of linux/netlink.h without `NLM_F_`. Some share a bit, because their
   meaning depends on the kind of message:
 
@@ -30,6 +34,7 @@ defmodule Nlns.Netlink.Message do
   | that delete | `:nonrec` (0x100), `:bulk` (0x200) |
   | of type `:error` | `:capped` (0x100), `:ack_tlvs` (0x200) |
   """
+  @moduledoc since: "0.1.0"
 
   import Bitwise
 
