@@ -106,7 +106,7 @@ defmodule Nlns.Netlink.ChangesTest do
     for {option, echoed} <- [{0, request.payload}, {1, ""}] do
       :ok = :socket.setopt_native(socket, @cap_ack, <<option::native-32>>)
       :ok = :socket.send(socket, Message.encode(sent))
-      {:ok, answer} = :socket.recv(socket, 0, 5_000)
+      {:ok, answer} = :socket.recv(socket, 0, within(5_000))
       assert [%Message{type: :error, seq: 7} = message] = Message.decode!(answer)
 
       ack = Ack.decode!(message)
