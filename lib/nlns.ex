@@ -387,13 +387,32 @@ defmodule Nlns do
 
   @doc group: "The pool"
   @doc """
-  Returns a sentence about a reason, for a person: the step, the kernel's words, and what is probably
-  missing.
+  Returns a sentence about a reason, for a person: the step, the kernel's words, and every cause that
+  this errno has at this step.
 
-      iex> Nlns.format_error({:open, 2})
-      "opening the namespace file: No such file or directory (ENOENT): nothing has this path, or the process behind it has ended"
+      iex> Nlns.format_error({:open, 36})
+      "opening the namespace file: File name too long (ENAMETOOLONG): the path is longer than 4,095 bytes, or a part of it than 255"
   """
   @doc since: "0.1.0"
-  @spec format_error(reason() | Nlns.Netlink.reason()) :: String.t()
+  @spec format_error(reason() | Error.reason()) :: String.t()
   defdelegate format_error(reason), to: Error, as: :format
+
+  @doc group: "The pool"
+  @doc """
+  Returns a sentence about a reason like `format_error/1`, of which a second look at the namespace tells
+  the cause.
+
+      iex> Nlns.format_error({:open, 2}, "/run/nowhere/blue")
+      ~S{opening the namespace file: No such file or directory (ENOENT): there is no "/run/nowhere"}
+
+  The look takes the path, the process, what `/proc` says of the privileges of this VM, and `info/0`. It
+  sees the present, which may differ from the moment of the error. Where it finds nothing, the sentence is
+  that of `format_error/1`.
+
+  The caller waits for the file system, as for any function of `File`. Call it where an error is logged or
+  shown, not in a loop. For the stage `:thread` it does not look at the path, which may never answer.
+  """
+  @doc since: "0.1.0"
+  @spec format_error(reason() | Error.reason(), netns()) :: String.t()
+  defdelegate format_error(reason, netns), to: Error, as: :format
 end

@@ -42,7 +42,7 @@ defmodule Nlns.Doctor do
   @spec checks(map()) :: [check()]
   def checks(facts) do
     # Both are read under /proc.
-    of_process = if facts.proc.mounted?, do: [Privileges, Limits], else: []
+    of_process = if facts.proc_mounted?, do: [Privileges, Limits], else: []
     Enum.flat_map([Machine, Library] ++ of_process ++ [Opens], & &1.checks(facts))
   end
 

@@ -93,6 +93,9 @@ defmodule Nlns.Native do
   @spec set_cloexec(non_neg_integer()) :: :ok | {:error, integer()}
   def set_cloexec(_fd), do: stub()
 
+  @spec is_running(pos_integer()) :: boolean() | nil
+  def is_running(_pid), do: stub()
+
   @spec strerror(integer()) :: String.t()
   def strerror(_errno), do: stub()
 

@@ -16,9 +16,12 @@ defmodule Nlns.DoctorChecksTest do
     },
     application: :ok,
     max_helpers: 256,
-    proc: %{mounted?: true, hidepid: nil},
+    proc_mounted?: true,
+    hidepid: nil,
     names: {:ok, 3},
     capabilities: [:net_raw, :sys_ptrace, :sys_admin, :sys_resource],
+    bounding: [:net_raw, :sys_ptrace, :sys_admin, :sys_resource],
+    security_module: nil,
     seccomp: 0,
     initial_user_namespace?: true,
     user_namespaces: :allowed,
@@ -55,7 +58,7 @@ defmodule Nlns.DoctorChecksTest do
   end
 
   test "without /proc nothing is said about what is read there" do
-    names = for check <- Doctor.checks(with_fact(:proc, %{mounted?: false})), do: check.name
+    names = for check <- Doctor.checks(with_fact(:proc_mounted?, false)), do: check.name
     assert "/proc" in names
     refute "CAP_SYS_ADMIN" in names
     refute "open files" in names
@@ -80,13 +83,6 @@ defmodule Nlns.DoctorChecksTest do
   end
 
   test "what proc(5) shows is read as it is meant" do
-    status = "Name:\tbeam.smp\nCapEff:\t0000000000282000\nSeccomp:\t2\nSeccomp_filters:\t1\n"
-    assert Facts.capabilities(status) == [:net_raw, :sys_ptrace, :sys_admin]
-    assert Facts.capabilities("CapEff:\t000001ffffffffff\n") |> length() == 4
-    assert Facts.capabilities("") == []
-    assert Facts.seccomp(status) == 2
-    assert Facts.seccomp("") == nil
-
     limits = """
     Limit                     Soft Limit           Hard Limit           Units
     Max processes             unlimited            unlimited            processes
@@ -96,18 +92,6 @@ defmodule Nlns.DoctorChecksTest do
     assert Facts.limit(limits, "Max open files") == 1024
     assert Facts.limit(limits, "Max processes") == :unlimited
     assert Facts.limit("", "Max processes") == nil
-
-    assert Facts.initial_user_namespace?("         0          0 4294967295\n")
-    refute Facts.initial_user_namespace?("         0       1000          1\n")
-  end
-
-  test "hidepid is that of the last mount on /proc" do
-    mount = fn options -> "22 27 0:21 / /proc rw,relatime shared:5 - proc proc rw#{options}\n" end
-    assert Facts.hidepid("21 1 0:1 / / rw - ext4 /dev/vda rw\n" <> mount.("")) == nil
-    assert Facts.hidepid(mount.(",hidepid=invisible")) == "invisible"
-    assert Facts.hidepid(mount.(",gid=5,hidepid=2")) == "2"
-    assert Facts.hidepid(mount.(",hidepid=2") <> mount.("")) == nil
-    assert Facts.hidepid("") == nil
   end
 
   test "user namespaces are forbidden in three ways" do
@@ -172,9 +156,8 @@ defmodule Nlns.DoctorChecksTest do
       {library(%{loaded?: false, head: elf(62)}), "native library", :missing, "does not load"},
       {library(%{loaded?: false, head: {:ok, "text"}}), "native library", :missing, "no machine"},
       {with_fact(:application, {:error, "why"}), "application", :missing, "why"},
-      {with_fact(:proc, %{mounted?: false}), "/proc", :missing, "mount -t proc"},
-      {%{without(:sys_ptrace) | proc: %{mounted?: true, hidepid: "2"}}, "/proc", :optional,
-       "hidepid=2"},
+      {with_fact(:proc_mounted?, false), "/proc", :missing, "mount -t proc"},
+      {%{without(:sys_ptrace) | hidepid: "2"}, "/proc", :optional, "hidepid=2"},
       {with_fact(:names, {:error, :enoent}), "/run/netns", :optional, "ip netns add"},
       {without(:sys_admin), "CAP_SYS_ADMIN", :missing, "--cap-add SYS_ADMIN"},
       {without(:sys_ptrace), "CAP_SYS_PTRACE", :optional, "{:open, 13}"},

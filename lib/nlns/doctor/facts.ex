@@ -2,10 +2,8 @@ defmodule Nlns.Doctor.Facts do
   @moduledoc false
   # What there is on this machine, as `Nlns.Doctor.checks/1` takes it. Nothing here judges.
 
+  alias Nlns.Confinement
   alias Nlns.Doctor.{Cgroup, Trial}
-
-  # linux/capability.h
-  @capabilities [net_raw: 13, sys_ptrace: 19, sys_admin: 21, sys_resource: 24]
 
   # What forbids a plain user to make user namespaces, and the value that does.
   @forbidding [
@@ -20,20 +18,18 @@ defmodule Nlns.Doctor.Facts do
     # NB: in this order; the application needs the library, the opens need the application.
     library = library()
     application = application(library.loaded?)
-    status = text("/proc/self/status")
     limits = text("/proc/self/limits")
 
-    Map.merge(Trial.run(application), %{
+    Trial.run(application)
+    |> Map.merge(Confinement.read())
+    |> Map.merge(%{
       os: :os.type(),
       kernel: :os.version(),
       library: library,
       application: application,
       max_helpers: max_helpers(),
-      proc: %{mounted?: status != "", hidepid: hidepid(text("/proc/self/mountinfo"))},
+      proc_mounted?: File.exists?("/proc/self/status"),
       names: names(),
-      capabilities: capabilities(status),
-      seccomp: seccomp(status),
-      initial_user_namespace?: initial_user_namespace?(text("/proc/self/uid_map")),
       user_namespaces: user_namespaces(&sysctl/1),
       max_open_files: limit(limits, "Max open files"),
       max_processes: limit(limits, "Max processes"),
@@ -94,41 +90,6 @@ defmodule Nlns.Doctor.Facts do
   defp names do
     with {:ok, names} <- File.ls("/run/netns"), do: {:ok, length(names)}
   end
-
-  @doc "The effective ones among those that matter, from `/proc/self/status`."
-  @spec capabilities(String.t()) :: [atom()]
-  def capabilities(status) do
-    mask =
-      case Regex.run(~r/^CapEff:\s*([0-9a-f]+)$/m, status) do
-        [_, hex] -> String.to_integer(hex, 16)
-        nil -> 0
-      end
-
-    for {name, bit} <- @capabilities, Bitwise.band(mask, Bitwise.bsl(1, bit)) != 0, do: name
-  end
-
-  @doc "The mode, from `/proc/self/status`; `nil` in a kernel without."
-  @spec seccomp(String.t()) :: non_neg_integer() | nil
-  def seccomp(status) do
-    case Regex.run(~r/^Seccomp:\s*(\d+)$/m, status) do
-      [_, mode] -> String.to_integer(mode)
-      nil -> nil
-    end
-  end
-
-  @doc "The option of the mount on `/proc`, from `/proc/self/mountinfo`; `nil` if it has none."
-  @spec hidepid(String.t()) :: String.t() | nil
-  def hidepid(mountinfo) do
-    # What is mounted last is on top.
-    case Regex.scan(~r{^.* /proc .*? - proc .*$}m, mountinfo) |> List.last() do
-      [line] -> with [_, mode] <- Regex.run(~r/[ ,]hidepid=(\w+)/, line), do: mode
-      nil -> nil
-    end
-  end
-
-  @doc "Whether a user map is the one that only the machine's own user namespace has."
-  @spec initial_user_namespace?(String.t()) :: boolean()
-  def initial_user_namespace?(map), do: String.split(map) in [[], ["0", "0", "4294967295"]]
 
   @doc "Whether a plain user may make user namespaces; `sysctl` reads a setting, \"\" if there is none."
   @spec user_namespaces((String.t() -> String.t())) :: :allowed | {:forbidden, String.t()}

@@ -50,13 +50,13 @@ defmodule Nlns.Doctor.Machine do
   defp version(version) when is_tuple(version), do: version |> Tuple.to_list() |> Enum.join(".")
   defp version(version), do: to_string(version)
 
-  defp proc(%{proc: %{mounted?: false}}) do
+  defp proc(%{proc_mounted?: false}) do
     hint = "mount -t proc proc /proc: without it nlns does not know its own namespace"
     check("/proc", :missing, "not mounted", hint)
   end
 
-  defp proc(%{proc: %{hidepid: hidepid}, capabilities: capabilities}) do
-    if hidepid in [nil, "0", "off"] or :sys_ptrace in capabilities do
+  defp proc(%{hidepid: hidepid, capabilities: capabilities}) do
+    if hidepid == nil or :sys_ptrace in capabilities do
       check("/proc", :ok, "mounted")
     else
       hint =

@@ -65,5 +65,6 @@ pub use info::{HelperInfo, Info, State};
 pub use netns::Spec;
 pub use path::Reply;
 pub use pool::{Config, Place, Pool};
+pub use process::is_running;
 pub use socket::Socket;
 pub use sys::{thread_exists, with_borrowed};

@@ -42,6 +42,15 @@ impl Process {
     }
 }
 
+/// Whether a process has this number now and has not ended, whatever procfs shows; `None` where the kernel
+/// gives no pidfd. Not even a thread-group leader's end is one, as long as other threads of it live.
+pub fn is_running(pid: i32) -> Option<bool> {
+    match Process::find(pid) {
+        Ok(process) => process.map(|process| process.is_alive().is_ok()),
+        Err(error) => (error == ENDED).then_some(false),
+    }
+}
+
 const ENDED: Error = Error::new(Stage::Open, Errno::NOENT);
 
 /// PID and what follows, if the path begins with `/proc/PID/`.
@@ -62,9 +71,11 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let process = Process::find(child.id() as i32).unwrap().unwrap();
         assert!(process.is_alive().is_ok());
+        assert_eq!(is_running(child.id() as i32), Some(true));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(process.is_alive(), Err(ENDED));
+        assert_eq!(is_running(child.id() as i32), Some(false));
         assert_eq!(Process::find(child.id() as i32).err(), Some(ENDED));
         assert!(Process::find(0).is_err() && Process::find(-1).is_err());
     }

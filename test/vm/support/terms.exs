@@ -10,6 +10,16 @@ defmodule Nlns.VM.Terms do
   def of({:ann_type, _, [_, type]}, module, known), do: of(type, module, known)
   def of({:type, _, :union, types}, module, known), do: of(Enum.random(types), module, known)
   def of({:type, _, :binary, _}, _module, known), do: Enum.random(known.paths)
+
+  def of({:type, _, :map, fields}, module, known) do
+    for {:type, _, :map_field_exact, [{:atom, _, key}, type]} <- fields,
+        into: %{},
+        do: {key, of(type, module, known)}
+  end
+
+  def of({:remote_type, _, [{:atom, _, String}, {:atom, _, :t}, []]}, _module, _known),
+    do: Enum.random(["", "text", "\e[2J", "a\0b"])
+
   # A charlist is a list of bytes, as a deeper one is.
   def of({:type, _, :iodata, _}, _module, known) do
     path = Enum.random(known.paths)
