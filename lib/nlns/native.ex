@@ -53,7 +53,7 @@ defmodule Nlns.Native do
           non_neg_integer() | nil,
           reference()
         ) ::
-          {:ok, resource()} | {:error, {Nlns.stage(), integer()}}
+          {:ok, resource()} | {:error, {Nlns.Error.stage(), integer()}}
   def exchange(_path_or_pid, _protocol, _request, _max_reply, _timeout, _ref), do: stub()
 
   @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}

@@ -52,8 +52,10 @@ defmodule Nlns.VM.FuzzTest do
       assert poll(fn -> pool_threads() == [] end)
       assert poll(fn -> sockets() == 0 end)
       assert poll(fn -> files.() <= before end)
-      # Or the terms were too wild to show anything.
-      for {module, name, _, _} <- functions, name not in [:format_error, :await, :await!] do
+
+      # Or the terms were too wild to show anything. (A function with a bang reaches what its namesake does.)
+      for {module, name, _, _} <- functions,
+          name not in [:format_error, :await] and not String.ends_with?("#{name}", "!") do
         assert {module, name} in reached
       end
 
