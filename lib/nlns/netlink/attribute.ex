@@ -12,7 +12,7 @@ defmodule Nlns.Netlink.Attribute do
       iex> Attribute.to_map!(bytes, name: {3, :string}, mtu: {4, :u32}, address: {1, :binary})
       %{name: "eth0", mtu: 1500}
 
-  A type is the kernel's number. The bytes do not tell their format; the reader does:
+  A type is the kernel's number. The bytes do not tell their format, so the caller does:
 
   | format | what is read | how it is written |
   |---|---|---|
@@ -32,8 +32,8 @@ defmodule Nlns.Netlink.Attribute do
   sets it, the formats of integers read network byte order.
 
   The readers look into the encoded attributes without a copy: a value is a part of the binary, and keeps
-  all of it in memory. Keep `:binary.copy/1` of what outlives the answer. Readers go only as deep as the
-  caller asks, and take time and memory in proportion to the binary, whatever is in it.
+  all of it in memory. Keep `:binary.copy/1` of a value that outlives the answer. Readers go only as deep as
+  the caller asks. Their time and memory grow with the size of the binary, whatever is in it.
   """
   @moduledoc since: "0.1.0"
 
@@ -119,7 +119,7 @@ defmodule Nlns.Netlink.Attribute do
   @doc """
   Returns the value of the first attribute of a type, or `nil` if there is none.
 
-  A list of types leads into nests. What follows the attribute is not looked at.
+  A list of types leads into nests. The search ends at the attribute; later ones may be malformed.
 
       iex> bytes = Nlns.Netlink.Attribute.encode([{53, {:string, "a"}}, {53, {:string, "b"}}])
       iex> Nlns.Netlink.Attribute.get(bytes, 53, :string)

@@ -17,7 +17,7 @@ defmodule Nlns.Netlink.Message do
     * `seq` and `pid` tell which request a message answers, and from which socket the request came.
     * `payload` of a request is iodata; that of a decoded message is a part of the decoded binary.
 
-  A part keeps the whole binary in memory. Keep `:binary.copy/1` of what outlives the answer.
+  A part keeps the whole binary in memory. Keep `:binary.copy/1` of a part that outlives the answer.
 
   nlns knows no types and no payloads but the control messages' (`Nlns.Netlink.Ack`). A payload begins with
   the structure of its type, such as `struct ifinfomsg`, which the caller writes and matches as bytes;
@@ -105,8 +105,8 @@ defmodule Nlns.Netlink.Message do
   @doc """
   Decodes messages that follow each other, as the kernel packs them into its datagrams.
 
-  Takes time and memory in proportion to the binary, whatever is in it. The padding of the last message
-  may be missing.
+  Time and memory grow with the size of the binary, whatever is in it. The padding of the last message may
+  be missing.
 
       iex> Nlns.Netlink.Message.decode(<<20::native-32, 3::native-16, 2::native-16, 7::native-32, 0::64>>)
       {:ok, [%Nlns.Netlink.Message{type: :done, flags: 2, seq: 7, pid: 0, payload: <<0::32>>}]}
