@@ -42,7 +42,7 @@ fn start(
     match Pool::start(config) {
         Ok(pool) => {
             // One that was not stopped belongs to an application that was killed.
-            if let Some(stale) = POOL.write().replace(pool) {
+            if let Some(stale) = POOL.write().replace(Arc::new(pool)) {
                 stale.stop(Box::new(|_| {}));
             }
             terms::ok().encode(env)

@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use parking_lot::Mutex;
 
 use crate::control::{Command, CommandSender};
-use crate::manager::STACK;
+use crate::threads::STACK;
 
 /// Fewer and a few sockets that linger stop the closing of all others; more is more threads for a caller
 /// that closes many at once, who wait for the same thing together.

@@ -1,19 +1,19 @@
-//! What others ask of the manager.
+//! What other threads ask of the manager.
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 pub(crate) enum Command {
-    /// Start a helper; it is counted already.
+    /// Spawn a helper, which counts as awake already.
     SpawnHelper,
     /// Join the thread of a helper, which is ending.
     JoinHelper(u64),
-    /// Look every tick until no path is ready, no helper naps, and none that stays on one
-    /// processor has something to do.
-    Watch,
-    /// Descriptors are waiting for a closer.
+    /// Tick until a tick finds every path served and every helper idle.
+    Tick,
+    /// Spawn a closer: descriptors are waiting for one.
     SpawnCloser,
     /// Join the thread of a closer, which is ending.
     JoinCloser(u64),
+    /// End every thread of the pool, and say how many could not be joined.
     Stop(Box<dyn FnOnce(usize) + Send>),
 }
 
@@ -27,7 +27,7 @@ impl CommandSender {
     }
 
     pub(crate) fn send(&self, command: Command) {
-        // The manager is gone only after a stop, when nothing is left to be done.
+        // The manager ends only after a stop, when nothing is left to be done.
         let _ = self.0.send(command);
     }
 }

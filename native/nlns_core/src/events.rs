@@ -1,8 +1,8 @@
-//! What is kept for whoever wants to know where helpers settle and when they leave; nothing, until
-//! somebody has asked.
+//! Events of helpers, for a reader that fetches them: where they fall asleep and when they leave. Nothing is
+//! kept until the first fetch. The events are told, and ask nobody.
 //!
-//! A helper goes through a namespace for every batch it serves, which is not worth telling. It has
-//! *settled* when it falls asleep in one, and of those it has settled in it also tells the leaving.
+//! A helper goes through a namespace for every turn, which is not worth telling. It is *pinned*, for these
+//! events, when it sleeps there past the grace period. Only those that were pinned tell when they leave.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +10,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::helper::{Helper, Place};
-use crate::pool::Pool;
-
 /// Events that wait to be fetched. More takes memory for somebody who does not come; fewer leaves
 /// events out when many namespaces go at once.
-const KEPT: usize = 1_024;
+const MAX_KEPT: usize = 1_024;
 
 /// A helper has settled in a namespace, or left one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +39,7 @@ pub enum EventKind {
 /// Why a helper has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaveReason {
-    /// It had been idle for as long as the idle timeout.
+    /// Its idle timeout ended.
     Idle,
     /// The path leads there no more: the name was deleted, or the process has ended.
     Gone,
@@ -56,11 +53,11 @@ pub enum LeaveReason {
     Died,
 }
 
-type Waker = Box<dyn FnOnce() + Send>;
+pub(crate) type Waker = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
-pub(crate) struct Observer {
-    present: AtomicBool,
+pub(crate) struct Events {
+    are_wanted: AtomicBool,
     kept: Mutex<Kept>,
 }
 
@@ -77,10 +74,10 @@ struct LeftOut {
     left: u64,
 }
 
-impl Observer {
-    fn keep(&self, helper: u64, path: &[u8], what: EventKind) {
+impl Events {
+    pub(crate) fn push(&self, helper: u64, path: &[u8], what: EventKind) {
         let mut kept = self.kept.lock();
-        let is_full = kept.events.len() >= KEPT;
+        let is_full = kept.events.len() >= MAX_KEPT;
         let left_out = match what {
             EventKind::Pinned => &mut kept.left_out.pinned,
             EventKind::Left(..) => &mut kept.left_out.left,
@@ -98,12 +95,20 @@ impl Observer {
         });
         let waker = kept.waker.take();
         drop(kept);
-        if let Some(ring) = waker {
-            ring();
+        if let Some(wake) = waker {
+            wake();
         }
     }
 
-    fn fetch(&self, most: usize, waker: Waker) -> Vec<Event> {
+    /// Returns whether somebody has asked for events.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.are_wanted.load(Ordering::Relaxed)
+    }
+
+    /// Takes up to `most` of the events since the first call, the oldest first. If there are none, `waker` is
+    /// called with the next one; it replaces the one before.
+    pub(crate) fn fetch(&self, most: usize, waker: Waker) -> Vec<Event> {
+        self.are_wanted.store(true, Ordering::Relaxed);
         let mut kept = self.kept.lock();
         let due = kept.events.len().min(most);
         let events: Vec<_> = kept.events.drain(..due).collect();
@@ -117,59 +122,26 @@ impl Observer {
     }
 }
 
-impl Pool {
-    /// Up to `most` of the events since the first call, the oldest first. If there are none, `waker` is
-    /// rung with the next one, by a thread of the pool; it takes the place of the one before.
-    pub fn events(&self, most: usize, waker: Waker) -> Vec<Event> {
-        self.observer.present.store(true, Ordering::Relaxed);
-        self.observer.fetch(most, waker)
-    }
-
-    /// This helper is about to fall asleep where it is.
-    pub(crate) fn tell_settled(&self, helper: &Helper) {
-        if self.observer.present.load(Ordering::Relaxed) {
-            if let Some(path) = helper.settle() {
-                let path = path.name().to_bytes();
-                self.observer.keep(helper.id, path, EventKind::Pinned);
-            }
-        }
-    }
-
-    /// A helper is in `place` no more.
-    pub(crate) fn tell_left(&self, helper: u64, place: &Place, why: LeaveReason) {
-        if place.settled {
-            let why = if place.is_asked_for() {
-                LeaveReason::Released
-            } else {
-                why
-            };
-            let path = place.path.name().to_bytes();
-            let what = EventKind::Left(place.since.elapsed(), why);
-            self.observer.keep(helper, path, what);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_too_much_is_counted_by_the_next_of_its_kind() {
-        let observer = Observer::default();
+        let events = Events::default();
         let left = EventKind::Left(Duration::ZERO, LeaveReason::Moved);
-        for _ in 0..KEPT + 10 {
-            observer.keep(1, b"a", EventKind::Pinned);
+        for _ in 0..MAX_KEPT + 10 {
+            events.push(1, b"a", EventKind::Pinned);
         }
-        observer.keep(1, b"a", left);
-        let kept = observer.fetch(usize::MAX, Box::new(|| {}));
-        assert!(kept.len() == KEPT && kept.iter().all(|event| event.count == 1));
+        events.push(1, b"a", left);
+        let kept = events.fetch(usize::MAX, Box::new(|| {}));
+        assert!(kept.len() == MAX_KEPT && kept.iter().all(|event| event.count == 1));
         for what in [left, EventKind::Pinned, left] {
-            observer.keep(1, b"a", what);
+            events.push(1, b"a", what);
         }
-        let counts: Vec<_> = observer.fetch(2, Box::new(|| {}));
+        let counts: Vec<_> = events.fetch(2, Box::new(|| {}));
         let counts: Vec<_> = counts.iter().map(|event| event.count).collect();
         assert_eq!(counts, [2, 11]);
-        assert_eq!(observer.fetch(2, Box::new(|| {}))[0].count, 1);
+        assert_eq!(events.fetch(2, Box::new(|| {}))[0].count, 1);
     }
 }

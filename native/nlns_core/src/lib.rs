@@ -19,7 +19,6 @@
 //! | `manager` | starting, joining and watching over helpers, ending their naps |
 //! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
 //! | [`observer`](Event) | what is told of helpers that settle and leave |
-//! | [`netlink`] | requests to the kernel and their whole answers |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
 //! | [`Socket`] | an open socket; closing it without waiting |
 //! | `closers` | closing what takes its time |
@@ -29,18 +28,17 @@
 //! | [`features`] | what this kernel has, and what stands in for what it lacks |
 //! | `sys` | system calls that need `unsafe` |
 
+mod affinity;
 mod claim;
+mod clock;
 mod closer;
 mod control;
-mod counters;
-mod cpus;
-mod crew;
 mod error;
 mod events;
 pub mod features;
 mod handover;
 mod helper;
-mod info;
+mod idle;
 pub mod issued;
 mod manager;
 pub mod netlink;
@@ -48,23 +46,28 @@ mod netns;
 mod path;
 mod pool;
 mod process;
+mod ready;
 mod registry;
-mod release;
+mod reply;
+mod request;
+mod shared;
 mod socket;
-mod spin;
+mod stats;
 mod sys;
+mod threads;
+mod turn;
 mod watcher;
-mod work;
+mod worker;
 
 #[cfg(loom)]
 pub use claim::Claim;
 pub use error::{Error, Stage};
 pub use events::{Event, EventKind, LeaveReason};
 pub use handover::{Cancelled, Handover, Sending};
-pub use info::{HelperInfo, Info, State};
 pub use netns::Spec;
-pub use path::Reply;
-pub use pool::{Config, Place, Pool};
+pub use pool::{HelperInfo, Info, Place, Pool, State};
 pub use process::is_running;
+pub use reply::Reply;
+pub use shared::Config;
 pub use socket::Socket;
 pub use sys::{thread_exists, with_borrowed};

@@ -17,7 +17,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use crate::error::{Error, Stage};
-use crate::path::Reply;
+use crate::reply::Reply;
 
 pub(crate) use connection::{Connection, Patience};
 pub(crate) use exchange::{Failed, run};

@@ -1,77 +1,46 @@
-//! One namespace path in use: its queue, and who may serve it.
+//! One namespace path in use: its queue, and the claim to serve it.
 
 use std::ffi::CStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_queue::SegQueue;
 
 use crate::claim::Claim;
-use crate::counters::Counters;
 use crate::error::Error;
-use crate::netlink::{Exchange, ExchangeReply};
-use crate::netns::Spec;
-use crate::process::Process;
-use crate::release::{LeaveRequest, OnLeft};
-use crate::socket::Socket;
+use crate::request::{Job, LeaveRequest, OnLeft, Request};
 
-/// How an answer leaves the pool. Called on a thread of the pool, never on the submitter's.
-pub trait Reply<T = Socket>: Send {
-    /// Whether anybody still waits; if not, the request is dropped without an answer.
-    fn is_wanted(&self) -> bool;
-    /// The one answer.
-    fn answer(self: Box<Self>, result: Result<T, Error>);
-}
-
-/// What a helper is to do in a namespace, and for whom.
-pub(crate) enum Task {
-    Open(Spec, Box<dyn Reply>),
-    Exchange(Box<Exchange>, Box<dyn ExchangeReply>),
-}
-
-impl Task {
-    /// Answers what is not to be done.
-    pub(crate) fn refuse(self, counters: &Counters, error: Error) {
-        match self {
-            Self::Open(_, reply) => counters.answer(reply, error),
-            Self::Exchange(_, reply) => counters.answer(reply, error),
-        }
-    }
-}
-
-/// One task, and what it depends on.
-pub(crate) struct Request {
-    pub(crate) task: Task,
-    /// The process that must still be behind the path when it is served, if there is one to be proven.
-    pub(crate) process: Option<Process>,
-    /// The processor that the caller was on.
-    pub(crate) cpu: usize,
-}
-
-/// What waits in a queue.
-pub(crate) enum Job {
-    Serve(Request),
-    Release(LeaveRequest),
+/// How long a path keeps the helper that serves it, as far as its last turn tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Pace {
+    /// No helper has entered it yet.
+    Unproven,
+    /// It led into a namespace at once.
+    Proven,
+    /// Looking it up, or a request, took long.
+    Slow,
 }
 
 pub(crate) struct Path {
     name: Arc<CStr>,
-    /// Unbounded as a channel, bounded by `waiting` and `releases`: a bounded channel would take memory
-    /// for its whole bound, per path, before the first request.
-    queue: (Sender<Job>, Receiver<Job>),
+    /// Unbounded as a queue, bounded by `waiting` and `releases`: a bounded queue would take memory for its
+    /// whole bound, per path, before the first request.
+    queue: SegQueue<Job>,
     /// At least the number of requests in the queue: raised before a push, lowered after a pop.
     waiting: AtomicUsize,
     /// The same for this path and others together.
     all_waiting: Arc<AtomicUsize>,
-    /// Releases in the queue, and those for which helpers have yet to leave.
+    /// Leave requests in the queue, and those for which helpers have yet to leave.
     releases: Arc<AtomicUsize>,
-    /// Whoever has it, the ready queue or one helper, has the path.
-    scheduled: Claim,
+    /// Held by the place that has the path: the ready queue or one helper.
+    claim: Claim,
+    pace: AtomicU8,
     /// Helpers that are in a namespace through this path.
     pub(crate) inside: AtomicUsize,
-    /// The bed of the helper that fell asleep here last (see [`crate::crew`]); 0 if none did.
+    /// The key in the idle set of the helper that fell asleep here; 0 if none did (see [`crate::idle`]).
     pub(crate) sleeper: AtomicU64,
-    /// It is among those that the next sweep looks at (see [`crate::registry`]).
+    /// The next sweep looks at it (see [`crate::registry`]).
     pub(crate) to_be_swept: AtomicBool,
 }
 
@@ -79,11 +48,12 @@ impl Path {
     pub(crate) fn new(name: Arc<CStr>, all_waiting: Arc<AtomicUsize>) -> Self {
         Self {
             name,
-            queue: unbounded(),
+            queue: SegQueue::new(),
             waiting: AtomicUsize::new(0),
             all_waiting,
             releases: Arc::default(),
-            scheduled: Claim::default(),
+            claim: Claim::default(),
+            pace: AtomicU8::new(Pace::Unproven as u8),
             inside: AtomicUsize::new(0),
             sleeper: AtomicU64::new(0),
             to_be_swept: AtomicBool::new(false),
@@ -92,6 +62,21 @@ impl Path {
 
     pub(crate) fn name(&self) -> &CStr {
         &self.name
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        match self.pace.load(Ordering::Relaxed) {
+            0 => Pace::Unproven,
+            1 => Pace::Proven,
+            _ => Pace::Slow,
+        }
+    }
+
+    /// Notes how a turn went. Only for the holder of the claim.
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        if self.pace() != pace {
+            self.pace.store(pace as u8, Ordering::Relaxed);
+        }
     }
 
     /// Adds a request. `Some` path is to be scheduled by the caller.
@@ -105,8 +90,8 @@ impl Path {
         Ok(self.send(Job::Serve(request)))
     }
 
-    /// Adds a release, likewise; there may be as many as requests, so that neither is in the other's way.
-    /// One that is refused is not announced.
+    /// Adds a leave request, likewise. There may be as many of them as of requests, so that neither is in the
+    /// other's way. `on_left` of a refused one is not called.
     pub(crate) fn push_release(
         self: &Arc<Self>,
         on_left: OnLeft,
@@ -118,40 +103,38 @@ impl Path {
     }
 
     fn send(self: &Arc<Self>, job: Job) -> Option<Arc<Self>> {
-        // Both ends live in `self`, so the channel is never disconnected.
-        let _ = self.queue.0.send(job);
-        self.scheduled.claim().then(|| self.clone())
+        self.queue.push(job);
+        self.claim.claim().then(|| self.clone())
     }
 
     pub(crate) fn pop(&self) -> Option<Job> {
-        let job = self.queue.1.try_recv().ok()?;
-        if let Job::Serve(_) = job {
+        let job = self.queue.pop()?;
+        if !matches!(job, Job::Release(_)) {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.all_waiting.fetch_sub(1, Ordering::Relaxed);
         }
         Some(job)
     }
 
-    /// How many jobs there are to pop now, whatever is pushed meanwhile.
+    /// Returns how many jobs there are to pop now, whatever is pushed meanwhile.
     pub(crate) fn queued(&self) -> usize {
-        self.queue.1.len()
+        self.queue.len()
     }
 
-    /// Gives up the right to serve, unless jobs have come: then it stays with the caller.
+    /// Gives up the claim, unless jobs have come: then it stays with the caller.
     pub(crate) fn unschedule(&self) -> bool {
-        self.scheduled.give_up(|| self.queue.1.is_empty())
+        self.claim.give_up(|| self.queue.is_empty())
     }
 
-    /// Whether nothing refers to a namespace or a request through this path.
-    /// NB: a lasting answer only while nothing can be pushed.
+    /// Returns whether nothing refers to a namespace or a request through this path.
+    ///
+    /// Note: a lasting answer only while nothing can be pushed.
     pub(crate) fn is_unused(&self) -> bool {
-        !self.scheduled.is_taken()
-            && self.queue.1.is_empty()
-            && self.inside.load(Ordering::SeqCst) == 0
+        !self.claim.is_taken() && self.queue.is_empty() && self.inside.load(Ordering::SeqCst) == 0
     }
 }
 
-/// One more, unless there are `most`.
+/// Counts one more, unless there are `most`.
 fn count_one(count: &AtomicUsize, most: usize) -> Result<(), Error> {
     if count.fetch_add(1, Ordering::Relaxed) >= most {
         count.fetch_sub(1, Ordering::Relaxed);
@@ -163,6 +146,10 @@ fn count_one(count: &AtomicUsize, most: usize) -> Result<(), Error> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::netns::Spec;
+    use crate::reply::Reply;
+    use crate::request::Task;
+    use crate::socket::Socket;
 
     struct Nobody;
 
@@ -181,9 +168,13 @@ pub(crate) mod tests {
         }
     }
 
+    pub(crate) fn path() -> Arc<Path> {
+        Arc::new(Path::new(c"x".into(), Arc::default()))
+    }
+
     #[test]
-    fn only_the_push_that_finds_it_idle_schedules() {
-        let path = Arc::new(Path::new(c"x".into(), Arc::default()));
+    fn only_push_to_idle_path_schedules() {
+        let path = path();
         assert!(matches!(path.push(request(), 9), Ok(Some(_))));
         assert!(matches!(path.push(request(), 9), Ok(None)));
         assert!(matches!(path.push_release(Box::new(|_| {}), 9), Ok(None)));
@@ -194,8 +185,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_requests_until_one_was_taken() {
-        let path = Arc::new(Path::new(c"x".into(), Arc::default()));
+    fn full_queue_refuses_until_one_is_popped() {
+        let path = path();
         assert!(path.push(request(), 2).is_ok() && path.push(request(), 2).is_ok());
         assert!(path.push(request(), 2).is_err());
         assert!(path.push_release(Box::new(|_| {}), 2).is_ok());
@@ -205,8 +196,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn as_many_releases_and_no_more_may_not_be_over() {
-        let path = Arc::new(Path::new(c"x".into(), Arc::default()));
+    fn pending_releases_are_bounded() {
+        let path = path();
         let said = Arc::new(AtomicUsize::new(0));
         let release = || {
             let said = said.clone();
@@ -225,5 +216,15 @@ pub(crate) mod tests {
         drop(leaving);
         assert_eq!(said.load(Ordering::SeqCst), 1);
         assert!(release().is_ok());
+    }
+
+    #[test]
+    fn pace_is_what_was_noted_last() {
+        let path = path();
+        assert_eq!(path.pace(), Pace::Unproven);
+        for pace in [Pace::Slow, Pace::Proven, Pace::Unproven] {
+            path.set_pace(pace);
+            assert_eq!(path.pace(), pace);
+        }
     }
 }

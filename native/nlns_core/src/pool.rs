@@ -1,27 +1,24 @@
-//! The pool as its users see it: start, open, release, look, stop.
+//! The pool as its users see it, and its owner: start, open, release, info, events, stop.
+
+mod info;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use once_cell::sync::OnceCell;
 use rustix::thread::sched_getcpu;
 
 use crate::control::{Command, CommandSender};
-use crate::counters::Counters;
-use crate::crew::{Called, Crew};
 use crate::error::Error;
-use crate::events::Observer;
+use crate::events::{Event, Waker};
 use crate::manager;
 use crate::netlink::{Exchange, ExchangeReply};
-use crate::netns::{Host, Spec};
-use crate::path::{Path, Reply, Request, Task};
+use crate::netns::Spec;
 use crate::process::Process;
-use crate::registry::Registry;
-use crate::release::OnLeft;
-use crate::spin::Spin;
-use crate::watcher::Watcher;
+use crate::reply::Reply;
+use crate::request::{OnLeft, Request, Task};
+use crate::shared::{Config, Shared};
+
+pub use info::{HelperInfo, Info, State};
 
 /// Where something is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -32,61 +29,23 @@ pub enum Place<'a> {
     Process(i32),
 }
 
-/// The pool's bounds.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// The most helper threads there may ever be, at least 1.
-    pub max_helpers: usize,
-    /// How long a helper stays in a namespace that is not used; `None`: until it is told to leave.
-    pub idle_timeout: Option<Duration>,
-    /// The most requests that may wait for one path, and the most releases.
-    pub max_queue: usize,
-}
-
-/// Helper threads, the paths they serve, and the manager that starts and buries them.
+/// Owns helper threads, the paths they serve, and the manager that spawns and joins them. Dropping it stops
+/// them.
 pub struct Pool {
-    pub(crate) config: Config,
-    /// Found by the manager before it starts the first helper.
-    pub(crate) host: OnceCell<Host>,
-    /// The same; none if the system has no watches to give.
-    pub(crate) watcher: OnceCell<Arc<Watcher>>,
-    pub(crate) registry: Registry,
-    /// Paths with requests that no helper is serving; each is in it at most once.
-    pub(crate) ready: (Sender<Arc<Path>>, Receiver<Arc<Path>>),
-    pub(crate) crew: Crew,
-    pub(crate) spin: Spin,
-    pub(crate) manager: CommandSender,
-    /// While set, the manager looks every few milliseconds: whether ready paths are served, whether helpers
-    /// kept on one processor get their turn, and which naps are over.
-    pub(crate) watched: AtomicBool,
-    pub(crate) counters: Counters,
-    pub(crate) observer: Observer,
-    stopping: AtomicBool,
-    epoch: Instant,
+    shared: Arc<Shared>,
+    is_stopped: AtomicBool,
 }
 
 impl Pool {
-    /// Starts a pool: its manager at once, by the calling thread, everything else by the manager.
-    pub fn start(config: Config) -> std::io::Result<Arc<Self>> {
-        let (manager, commands) = CommandSender::channel();
-        let epoch = Instant::now();
-        let pool = Arc::new(Self {
-            config,
-            host: OnceCell::new(),
-            watcher: OnceCell::new(),
-            registry: Registry::new(),
-            ready: unbounded(),
-            crew: Crew::new(config.max_helpers, epoch),
-            spin: Spin::new(),
-            manager,
-            watched: AtomicBool::new(false),
-            counters: Counters::default(),
-            observer: Observer::default(),
-            stopping: AtomicBool::new(false),
-            epoch,
-        });
-        manager::start(pool.clone(), commands)?;
-        Ok(pool)
+    /// Starts a pool: the calling thread spawns the manager, which spawns everything else.
+    pub fn start(config: Config) -> std::io::Result<Self> {
+        let (sender, commands) = CommandSender::channel();
+        let shared = Arc::new(Shared::new(config, sender.clone()));
+        manager::start(shared.clone(), sender, commands)?;
+        Ok(Self {
+            shared,
+            is_stopped: AtomicBool::new(false),
+        })
     }
 
     /// Asks for a socket in the namespace that `path` names. The reply answers on a thread of the
@@ -95,8 +54,8 @@ impl Pool {
         self.submit(Place::Path(path), Task::Open(spec, reply))
     }
 
-    /// The same for the namespace of the process that has the number `pid` now; one that gets the
-    /// number later is not taken for it (Linux 5.3).
+    /// Does the same for the namespace of the process that has the number `pid` now. One that gets the number
+    /// later is not taken for it (Linux 5.3).
     pub fn open_process(&self, pid: i32, spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
         self.submit(Place::Process(pid), Task::Open(spec, reply))
     }
@@ -128,81 +87,60 @@ impl Pool {
     }
 
     fn push(&self, path: &[u8], request: Result<Request, Error>) -> Result<(), Error> {
-        let push = |request| self.registry.push(path, request, self.config.max_queue);
+        let shared = &self.shared;
+        let push = |request| {
+            let max_queue = shared.config().max_queue;
+            shared.registry().push(path, request, max_queue)
+        };
         match request.and_then(push) {
             Ok(path) => {
-                self.schedule(path);
+                if let Some(path) = path {
+                    shared.schedule(path);
+                }
                 Ok(())
             }
             Err(error) => {
-                self.counters.count(error);
+                shared.stats().count(error);
                 Err(error)
             }
         }
     }
 
-    /// Makes every helper leave the namespace where `path` led it, after what already waits for the
-    /// path was served. `released` is called on a thread of the pool when they have, or when the pool is
-    /// stopped and does not wait for them. `false` if there is nothing to leave; then, and for an error,
-    /// `released` is dropped.
-    pub fn release(&self, path: &[u8], released: OnLeft) -> Result<bool, Error> {
-        let max_queue = self.config.max_queue;
-        let Some(path) = self.registry.push_release(path, released, max_queue)? else {
+    /// Makes every helper leave the namespace where `path` led it, after the jobs that already wait for the
+    /// path. `on_left` is called on a thread of the pool when they have, or when the pool is stopped and does
+    /// not wait for them. `false` if there is nothing to leave; then, and for an error, `on_left` is dropped.
+    pub fn release(&self, path: &[u8], on_left: OnLeft) -> Result<bool, Error> {
+        let shared = &self.shared;
+        let max_queue = shared.config().max_queue;
+        let registry = shared.registry();
+        let Some(path) = registry.push_release(path, on_left, max_queue)? else {
             return Ok(false);
         };
-        self.schedule(path);
+        if let Some(path) = path {
+            shared.schedule(path);
+        }
         Ok(true)
     }
 
-    /// Ends every thread of the pool, the manager last, which calls `stopped` with the number of
-    /// threads that could not be joined because they are stuck in the kernel.
-    /// What still waits is answered [`Error::STOPPED`]. To be called once.
+    /// Takes up to `most` of the events since the first call, the oldest first. If there are none, `waker` is
+    /// called with the next one, by a thread of the pool; it replaces the one before.
+    pub fn events(&self, most: usize, waker: Waker) -> Vec<Event> {
+        self.shared.events().fetch(most, waker)
+    }
+
+    /// Ends every thread of the pool, the manager last, which calls `stopped` with the number of threads that
+    /// could not be joined because they are stuck in the kernel. What still waits is answered
+    /// [`Error::STOPPED`]. Only the first call does anything.
     pub fn stop(&self, stopped: Box<dyn FnOnce(usize) + Send>) {
-        self.stopping.store(true, Ordering::SeqCst);
-        self.manager.send(Command::Stop(stopped));
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
-    }
-
-    /// Time since the start.
-    pub(crate) fn now(&self) -> Duration {
-        self.epoch.elapsed()
-    }
-
-    pub(crate) fn make_ready(&self, path: Arc<Path>) {
-        // Both ends live in `self`, so the channel is never disconnected.
-        let _ = self.ready.0.send(path);
-    }
-
-    pub(crate) fn next_ready(&self) -> Option<Arc<Path>> {
-        self.ready.1.try_recv().ok()
-    }
-
-    fn schedule(&self, path: Option<Arc<Path>>) {
-        let Some(path) = path else {
-            return;
-        };
-        self.make_ready(path.clone());
-        match self.crew.call(Some(&path), 0) {
-            Called::Woken { elsewhere } => {
-                self.counters.woken.fetch_add(1, Ordering::Relaxed);
-                if elsewhere {
-                    // That may have something better to do.
-                    self.watch();
-                }
-            }
-            Called::Hire => self.manager.send(Command::SpawnHelper),
-            // Somebody will look, unless all who are awake get stuck before they do.
-            Called::Enough | Called::Nobody => self.watch(),
+        if !self.is_stopped.swap(true, Ordering::SeqCst) {
+            self.shared.stop();
+            self.shared.command(Command::Stop(stopped));
         }
     }
+}
 
-    /// Has the manager look every few milliseconds.
-    pub(crate) fn watch(&self) {
-        if !self.watched.load(Ordering::SeqCst) && !self.watched.swap(true, Ordering::SeqCst) {
-            self.manager.send(Command::Watch);
-        }
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.stop(Box::new(|_| {}));
     }
 }

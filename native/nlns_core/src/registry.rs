@@ -7,13 +7,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_queue::SegQueue;
 use parking_lot::RwLock;
 use rustix::io::Errno;
 
 use crate::error::{Error, Stage};
-use crate::path::{Path, Request};
-use crate::release::OnLeft;
+use crate::path::Path;
+use crate::request::{OnLeft, Request};
 
 use shard::Shard;
 
@@ -21,7 +21,7 @@ use shard::Shard;
 const PATH_MAX: usize = 4096;
 
 /// So many unused paths wait for a helper that has nothing else to do; each takes some 3 KiB.
-const MOST_UNUSED: usize = 4_096;
+const MAX_UNUSED: usize = 4_096;
 
 /// A shard that grows moves all it has, while callers wait for it: with so many, some 10 µs at 100,000
 /// paths. With more it takes longer to count them.
@@ -33,7 +33,7 @@ pub(crate) struct Registry {
     hasher: RandomState,
     shards: [RwLock<Shard>; SHARDS],
     /// Paths that became unused since the last sweep; each is in it at most once.
-    unused: (Sender<Arc<Path>>, Receiver<Arc<Path>>),
+    unused: SegQueue<Arc<Path>>,
 }
 
 impl Registry {
@@ -41,7 +41,7 @@ impl Registry {
         Self {
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| RwLock::default()),
-            unused: unbounded(),
+            unused: SegQueue::new(),
         }
     }
 
@@ -99,9 +99,8 @@ impl Registry {
     /// will often be used again; if many are left to it already, the one that is for the longest goes.
     pub(crate) fn forget_later(&self, path: &Arc<Path>) {
         if path.is_unused() && !path.to_be_swept.swap(true, Ordering::SeqCst) {
-            // Both ends live in `self`, so the channel is never disconnected.
-            let _ = self.unused.0.send(path.clone());
-            if self.unused.1.len() > MOST_UNUSED {
+            self.unused.push(path.clone());
+            if self.unused.len() > MAX_UNUSED {
                 self.sweep_some(1);
             }
         }
@@ -109,11 +108,11 @@ impl Registry {
 
     /// Drops every path that has neither requests nor a helper.
     pub(crate) fn sweep(&self) {
-        self.sweep_some(self.unused.1.len());
+        self.sweep_some(self.unused.len());
     }
 
     fn sweep_some(&self, most: usize) {
-        for path in self.unused.1.try_iter().take(most) {
+        for path in std::iter::from_fn(|| self.unused.pop()).take(most) {
             // NB: before the look, so that whoever leaves it after the look has it looked at again.
             path.to_be_swept.swap(false, Ordering::SeqCst);
             self.forget_if_unused(&path);
@@ -203,10 +202,10 @@ mod tests {
     #[test]
     fn the_unused_are_many_at_most_and_the_last_are_kept_until_the_sweep() {
         let registry = Registry::new();
-        for n in 0..MOST_UNUSED + 9 {
+        for n in 0..MAX_UNUSED + 9 {
             leave(&registry, &n.to_string());
         }
-        assert_eq!(registry.count().0, MOST_UNUSED);
+        assert_eq!(registry.count().0, MAX_UNUSED);
         assert!(!has(&registry, "8") && has(&registry, "9"));
         registry.sweep();
         assert_eq!(registry.count().0, 0);
@@ -223,7 +222,7 @@ mod tests {
         for _ in 0..3 {
             registry.forget_later(&path);
         }
-        assert_eq!(registry.unused.1.len(), 1);
+        assert_eq!(registry.unused.len(), 1);
         registry.sweep();
         assert_eq!(registry.count(), (0, 0));
     }

@@ -46,6 +46,10 @@ fn a_failing_step_is_answered_with_its_errno_and_the_next_open_is_served() {
         (libc::SYS_socket, Stage::Socket, libc::ENOBUFS),
         (libc::SYS_socket, Stage::Socket, libc::ENOMEM),
     ] {
+        // The lookup that never blocks comes first, and its failure says nothing.
+        if call == libc::SYS_openat {
+            faults.fail(libc::SYS_openat2, libc::EAGAIN);
+        }
         faults.fail(call, errno);
         for _ in 0..3 {
             assert_eq!(pool.open(&path, 0).err(), Some(error(stage, errno)));
@@ -126,27 +130,64 @@ fn a_path_that_does_not_answer_holds_no_other_namespace() {
     assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok());
 }
 
+/// Has the next lookup of a path block until the result is dropped.
+fn hold_lookups(faults: &Faults) -> crossbeam_channel::Sender<()> {
+    faults.fail(libc::SYS_openat2, libc::EAGAIN);
+    faults.hold(libc::SYS_openat)
+}
+
+fn has_stuck(pool: &Running) -> bool {
+    let helpers = pool.0.info().helpers;
+    helpers.iter().any(|helper| helper.state == State::Stuck)
+}
+
 #[test]
-fn a_path_that_once_blocked_waits_for_its_helper_and_another_spelling_does_not() {
+fn path_that_blocked_is_served_once_it_answers() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
     let faults = Faults::default();
     let pool = start(&faults, FOREVER);
-    let let_go = faults.hold(libc::SYS_openat);
-    let first = pool.ask(&path, 0).unwrap();
-    eventually("it is stuck", || {
-        let helpers = pool.0.info().helpers;
-        helpers.iter().any(|h| h.state == State::Stuck)
-    });
-    // From now on all is well with the path, but not with who is in it.
+    let let_go = hold_lookups(&faults);
+    let waiting: Vec<_> = (0..3).map(|_| pool.ask(&path, 0).unwrap()).collect();
+    eventually("it is stuck", || has_stuck(&pool));
+    // From now on all is well with the path, but not with the helper that looks it up.
     faults.heal();
-    let second = pool.ask(&path, 0).unwrap();
+    for answer in &waiting {
+        let answer = answer.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer.map(cookie), oracle(&path, 0));
+    }
+    assert!(has_stuck(&pool));
+    // What is there now is another namespace.
+    remove(&path);
+    names.make("a");
+    assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
+    drop(let_go);
+    eventually("it is back", || !has_stuck(&pool));
+    assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
+    pool.release(&path);
+    assert_eq!(outside(), 0);
+    assert!(waiting.iter().all(|answer| answer.try_recv().is_err()));
+}
+
+#[test]
+fn path_that_still_blocks_is_left_to_its_helper() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let path = names.make("a");
+    let faults = Faults::default();
+    let pool = start(&faults, FOREVER);
+    let let_go = hold_lookups(&faults);
+    let waits = pool.ask(&path, 0).unwrap();
+    eventually("it is stuck", || has_stuck(&pool));
+    let more = pool.ask(&path, 0).unwrap();
+    // Another spelling is another path.
+    faults.forget(libc::SYS_openat);
     let other = names.0.join(".//a");
     assert_eq!(pool.open(&other, 0).map(cookie), oracle(&path, 0));
-    assert!(first.try_recv().is_err() && second.try_recv().is_err());
+    assert!(waits.try_recv().is_err() && more.try_recv().is_err());
     drop(let_go);
-    for answer in [first, second] {
+    for answer in [waits, more] {
         let answer = answer.recv_timeout(PATIENCE).unwrap();
         assert_eq!(answer.map(cookie), oracle(&path, 0));
     }
@@ -356,6 +397,7 @@ fn an_interrupted_step_is_done_again_and_one_that_always_is_holds_nobody() {
         (libc::SYS_setns, Stage::Setns),
         (libc::SYS_socket, Stage::Socket),
     ] {
+        faults.fail(libc::SYS_openat2, libc::EAGAIN);
         faults.fail_times(call, libc::EINTR, 20);
         assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
         pool.release(&path);

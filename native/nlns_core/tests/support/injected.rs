@@ -97,7 +97,7 @@ impl Faults {
         self.0.lock().clear();
     }
 
-    fn start(&self, config: Config) -> std::io::Result<Arc<Pool>> {
+    fn start(&self, config: Config) -> std::io::Result<Pool> {
         self.among_them(|| Pool::start(config))
     }
 

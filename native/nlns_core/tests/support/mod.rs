@@ -30,8 +30,8 @@ impl Running {
         Self::of(Pool::start(config).unwrap())
     }
 
-    pub fn of(pool: Arc<Pool>) -> Self {
-        Self(pool, AtomicBool::new(true))
+    pub fn of(pool: Pool) -> Self {
+        Self(Arc::new(pool), AtomicBool::new(true))
     }
 
     pub fn open(&self, path: &Path, protocol: u32) -> Result<Socket, Error> {

@@ -3,8 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::manager::STUCK_AFTER;
-use crate::pool::{Config, Pool};
+use super::Pool;
+use crate::closer;
+use crate::helper::Helper;
+use crate::shared::Config;
+use crate::turn::Phase;
 
 /// What a helper is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,45 +71,46 @@ pub struct Info {
 impl Pool {
     /// Looks at every helper, one after the other; takes no lock for longer than one of them.
     pub fn info(&self) -> Info {
-        let now = self.now();
-        let helpers = self.crew.helpers();
-        let helper_info = |helper: &std::sync::Arc<crate::helper::Helper>| {
-            let pinned = helper.with_place(|place| {
-                let name = place.path.name().to_bytes().to_vec();
-                (name, place.since.elapsed())
-            });
-            let state = match pinned {
-                _ if helper.has_served_for(STUCK_AFTER, now) => State::Stuck,
-                _ if helper.is_serving() => State::Serving,
-                Some(_) => State::Pinned,
-                None => State::Parked,
-            };
-            HelperInfo {
-                id: helper.id,
-                state,
-                pinned,
-                served: helper.served.load(Ordering::Relaxed),
-            }
-        };
-        let mut helpers: Vec<_> = helpers.iter().map(helper_info).collect();
+        let helpers = self.shared.idle().helpers();
+        let mut helpers: Vec<_> = helpers.iter().map(|helper| helper_info(helper)).collect();
         helpers.sort_unstable_by_key(|helper| helper.id);
-        let (paths, waiting) = self.registry.count();
-        let counters = &self.counters;
+        let (paths, waiting) = self.shared.registry().count();
+        let stats = self.shared.stats();
         Info {
-            config: self.config,
+            config: *self.shared.config(),
             helpers,
             paths,
             waiting,
-            opened: counters.opened.load(Ordering::Relaxed),
-            exchanged: counters.exchanged.load(Ordering::Relaxed),
-            failed: counters.failed.load(Ordering::Relaxed),
-            refused: counters.refused.load(Ordering::Relaxed),
-            cancelled: counters.cancelled.load(Ordering::Relaxed),
-            closing: crate::closer::closing(),
-            entered: counters.entered.load(Ordering::Relaxed),
-            started: counters.started.load(Ordering::Relaxed),
-            woken: counters.woken.load(Ordering::Relaxed),
-            died: counters.died.load(Ordering::Relaxed),
+            opened: stats.opened.load(Ordering::Relaxed),
+            exchanged: stats.exchanged.load(Ordering::Relaxed),
+            failed: stats.failed.load(Ordering::Relaxed),
+            refused: stats.refused.load(Ordering::Relaxed),
+            cancelled: stats.cancelled.load(Ordering::Relaxed),
+            closing: closer::closing(),
+            entered: stats.entered.load(Ordering::Relaxed),
+            started: stats.started.load(Ordering::Relaxed),
+            woken: stats.woken.load(Ordering::Relaxed),
+            died: stats.died.load(Ordering::Relaxed),
         }
+    }
+}
+
+fn helper_info(helper: &Helper) -> HelperInfo {
+    let pinned = helper.with_place(|place| {
+        let name = place.path.name().to_bytes().to_vec();
+        (name, place.since.elapsed())
+    });
+    let seen = helper.turn.seen();
+    let state = match (seen.phase(), &pinned) {
+        _ if seen.is_stuck() => State::Stuck,
+        (Phase::LookingUp | Phase::Serving, _) => State::Serving,
+        (Phase::Idle | Phase::Awake, Some(_)) => State::Pinned,
+        (Phase::Idle | Phase::Awake, None) => State::Parked,
+    };
+    HelperInfo {
+        id: helper.id,
+        state,
+        pinned,
+        served: helper.served.load(Ordering::Relaxed),
     }
 }

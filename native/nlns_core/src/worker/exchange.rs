@@ -16,8 +16,8 @@ impl Worker<'_> {
         reached: Result<(), Error>,
         is_alive: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), LocationUnknown> {
-        let counters = &self.pool.counters;
-        let mut reply = PendingReply::new(reply, counters);
+        let stats = self.shared.stats();
+        let mut reply = PendingReply::new(reply, stats);
         if !reply.is_wanted() {
             return Ok(());
         }
@@ -33,15 +33,14 @@ impl Worker<'_> {
             // Dropping the reply answers it.
             Err(Failed::LocationUnknown) => return Err(LocationUnknown),
         };
-        let counters = &self.pool.counters;
         match &result {
             Ok(Outcome::Answered(_)) => {
                 self.me.served.fetch_add(1, Ordering::Relaxed);
-                counters.exchanged.fetch_add(1, Ordering::Relaxed);
+                stats.exchanged.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(Outcome::Refused(_)) => _ = counters.failed.fetch_add(1, Ordering::Relaxed),
-            Err(error) if reply.is_wanted() => counters.count(*error),
-            Err(_) => _ = counters.cancelled.fetch_add(1, Ordering::Relaxed),
+            Ok(Outcome::Refused(_)) => _ = stats.failed.fetch_add(1, Ordering::Relaxed),
+            Err(error) if reply.is_wanted() => stats.count(*error),
+            Err(_) => _ = stats.cancelled.fetch_add(1, Ordering::Relaxed),
         }
         reply.answer(result);
         Ok(())
@@ -54,11 +53,11 @@ impl Worker<'_> {
     ) -> Result<Outcome, Failed> {
         let protocol = exchange.protocol;
         let mut connection = self
-            .kept
+            .connection
             .take()
             .filter(|kept| kept.is_for(protocol, &self.here));
-        let pool = self.pool;
-        let go_on = || match pool.is_stopping() {
+        let shared = self.shared;
+        let go_on = || match shared.is_stopping() {
             true => Err(Error::STOPPED),
             false => Ok(()),
         };
@@ -69,7 +68,7 @@ impl Worker<'_> {
         patience.check(true)?;
         let connect = || self.connect(protocol);
         let ended = netlink::run(exchange, reply, &patience, &mut connection, connect);
-        self.kept = connection;
+        self.connection = connection;
         ended
     }
 

@@ -1,12 +1,13 @@
-//! What has happened since the start.
+//! Counters since the start. They are told, and ask nobody.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Stage};
-use crate::path::Reply;
+use crate::reply::Reply;
+use crate::request::Task;
 
 #[derive(Default)]
-pub(crate) struct Counters {
+pub(crate) struct Stats {
     pub(crate) opened: AtomicU64,
     pub(crate) exchanged: AtomicU64,
     pub(crate) failed: AtomicU64,
@@ -18,10 +19,11 @@ pub(crate) struct Counters {
     pub(crate) woken: AtomicU64,
 }
 
-impl Counters {
-    /// Counts an error by what it is: a refusal is an answer of the stage `Thread`, whoever gives it, but for
+impl Stats {
+    /// Counts an error by what it is: an answer of the stage `Thread` is a refusal, whoever gives it, but for
     /// a helper's own end.
-    /// NB: before it is answered, so that whoever has the answer finds it counted.
+    ///
+    /// Note: before it is answered, so that a caller that has the answer finds it counted.
     pub(crate) fn count(&self, error: Error) {
         let counter = match error {
             Error::DIED => &self.failed,
@@ -32,12 +34,20 @@ impl Counters {
     }
 
     /// Answers a request that is not served, if anybody wants it, and counts it.
-    pub(crate) fn answer<T>(&self, reply: Box<impl Reply<T> + ?Sized>, error: Error) {
+    pub(crate) fn refuse<T>(&self, reply: Box<impl Reply<T> + ?Sized>, error: Error) {
         if reply.is_wanted() {
             self.count(error);
             reply.answer(Err(error));
         } else {
             self.cancelled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Does so for a task.
+    pub(crate) fn refuse_task(&self, task: Task, error: Error) {
+        match task {
+            Task::Open(_, reply) => self.refuse(reply, error),
+            Task::Exchange(_, reply) => self.refuse(reply, error),
         }
     }
 }

@@ -1,0 +1,173 @@
+//! One tick: how the helpers get on, and that ready paths are served.
+//!
+//! A helper that is at the same turn for [`OVERDUE_TICKS`] counts as awake no more, so that another is woken
+//! in its stead; for [`STUCK_TICKS`], and it must be blocked in the kernel. Ticks are counted, not time,
+//! because time passes also while the process stands still.
+
+use std::sync::Arc;
+
+use super::{Manager, Watched};
+use crate::error::Error;
+use crate::idle::Wake;
+use crate::netns::cached_lookup;
+use crate::path::Path;
+use crate::request::Job;
+use crate::shared::Shared;
+use crate::turn::Phase;
+
+/// 10 ms, if the manager gets its turns. More holds up other paths for longer; less takes a helper that lost
+/// its processor for one that is blocked.
+const OVERDUE_TICKS: u32 = 2;
+
+/// 1 s. If all helpers are stuck that may serve a path, it is refused. Fewer, and a busy machine refuses what
+/// it would have served.
+const STUCK_TICKS: u32 = 200;
+
+/// How often the path of a stuck helper is tried: each 100 ms.
+const PROBE_TICKS: u32 = 20;
+
+/// How the helpers get on.
+#[derive(Default)]
+struct Progress {
+    overdue: usize,
+    stuck: usize,
+    is_busy: bool,
+}
+
+impl Manager {
+    pub(super) fn tick(&mut self) {
+        let mut progress = Progress::default();
+        for watched in self.helpers.values_mut() {
+            watched.look(&self.shared, &mut progress);
+        }
+        self.shared
+            .ready()
+            .note_overdue(progress.overdue + progress.stuck);
+        let closers_are_there = self.closers.hire();
+        if progress.stuck > 0 {
+            self.refuse_what_is_stuck(progress.stuck);
+        }
+        if self.ensure_progress(progress.overdue) && !progress.is_busy && closers_are_there {
+            self.shared.set_ticking(false);
+            // A path that was made ready, or a helper that was woken, before the line above has not asked
+            // for ticks.
+            let is_busy = |watched: &Watched| watched.is_busy();
+            if self.shared.ready().len().0 > 0 || self.helpers.values().any(is_busy) {
+                self.shared.set_ticking(true);
+            }
+        }
+    }
+
+    /// Sees to it that ready paths are being served; `true` if there are none.
+    ///
+    /// As many more helpers are woken as are `overdue`: among the ready paths there may be more that are as
+    /// sick, and if one helper at a time met them, the others would wait for each in turn. So the helpers double
+    /// until one gets through. Where the machine is merely busy, those that are overdue come back, are awake,
+    /// and no more are woken.
+    pub(super) fn ensure_progress(&mut self, overdue: usize) -> bool {
+        let (ready, _) = self.shared.ready().len();
+        for _ in 0..ready.min(overdue + 1) {
+            if !self.shared.ready().has_work() {
+                break;
+            }
+            let (idle, now) = (self.shared.idle(), self.shared.now());
+            match idle.wake_one(None, now, || self.shared.ready().wanted() + overdue) {
+                Wake::Woken { .. } => {}
+                Wake::Spawn => self.spawn_helper(),
+                Wake::AlreadyAwake | Wake::Exhausted => break,
+            }
+        }
+        ready == 0
+    }
+
+    /// Refuses the ready paths for which every helper that may serve them is stuck.
+    fn refuse_what_is_stuck(&self, stuck: usize) {
+        if stuck >= self.shared.config().max_helpers {
+            self.refuse_ready(Error::BUSY, true);
+        } else if stuck >= self.shared.ready().most_on_trial() {
+            self.refuse_ready(Error::BUSY, false);
+        }
+    }
+
+    /// Answers what waits for a turn now with `error`: no helper can serve it.
+    pub(super) fn refuse_ready(&self, error: Error, proven_too: bool) {
+        for _ in 0..self.shared.ready().len().0 {
+            let Some(path) = self.shared.ready().take_to_refuse(proven_too) else {
+                return;
+            };
+            // A caller that asks again on being refused may meet a helper that is back.
+            self.refuse(&path, path.queued(), error);
+            if path.unschedule() {
+                self.shared.registry().forget_if_unused(&path);
+            } else {
+                self.shared.ready().push(path);
+            }
+        }
+    }
+
+    /// Answers up to `most` requests of a path with `error`. A helper that is stuck inside has not left it
+    /// yet.
+    pub(super) fn refuse(&self, path: &Arc<Path>, most: usize, error: Error) {
+        for job in std::iter::from_fn(|| path.pop()).take(most) {
+            match job {
+                Job::Serve(request) => self.shared.stats().refuse_task(request.task, error),
+                Job::Release(leave_request) => self.shared.leave_all(path, &leave_request),
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// Looks how the helper gets on.
+    fn look(&mut self, shared: &Shared, progress: &mut Progress) {
+        let seen = self.helper.turn.seen();
+        self.ticks = match self.is_busy() && seen.is_same(self.seen) {
+            true => self.ticks + 1,
+            false => 0,
+        };
+        self.seen = seen;
+        progress.is_busy |= self.is_busy();
+        if self.ticks < OVERDUE_TICKS {
+            return;
+        }
+        // It may have got no turn on the processor that it is bound to.
+        self.helper.unbind();
+        if !seen.is_busy() {
+            return;
+        }
+        if self.helper.turn.uncount(seen) {
+            shared.idle().uncount();
+        }
+        if self.ticks < STUCK_TICKS {
+            progress.overdue += 1;
+            return;
+        }
+        progress.stuck += 1;
+        self.helper.turn.mark_stuck(self.helper.turn.seen());
+        if self.ticks % PROBE_TICKS == 0 {
+            self.probe(shared);
+        }
+    }
+
+    /// Gives the path that a stuck helper looks up to another, if what is there now can be looked up at once:
+    /// it was replaced, or answers again.
+    fn probe(&self, shared: &Shared) {
+        let seen = self.helper.turn.seen();
+        let Some(path) = self.helper.lookup() else {
+            return;
+        };
+        if seen.is_same(self.seen)
+            && seen.phase() == Phase::LookingUp
+            && path.queued() > 0
+            && cached_lookup(path.name()).is_some()
+            && self.helper.turn.revoke(seen)
+        {
+            shared.schedule(path);
+        }
+    }
+
+    /// Returns whether it is awake, or about to be.
+    fn is_busy(&self) -> bool {
+        self.helper.is_woken() || self.helper.turn.seen().phase() != Phase::Idle
+    }
+}

@@ -1,0 +1,261 @@
+//! The ready paths: those that have jobs and that no helper is serving.
+//!
+//! A path joins one of three lanes by its [`Pace`], so that a path that has kept helpers for long does not
+//! stand before those that have not:
+//!
+//! | lane | paths | helpers that may serve it at a time |
+//! |---|---|---|
+//! | proven | a helper has entered them at once | all |
+//! | unproven | new ones | all but a share that is kept for proven ones |
+//! | slow | the last turn took long | of these, [`SLOW_AT_ONCE`] that are not overdue |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_queue::SegQueue;
+
+use crate::path::{Pace, Path};
+
+/// One helper in `KEPT` is kept for proven paths. With fewer, paths that block can hold up all others; with
+/// more, there are fewer helpers for namespaces that are new.
+const KEPT: usize = 4;
+
+/// Helpers that serve slow paths at a time. With fewer, slow paths wait for each other; with more, there are
+/// more threads that mostly wait.
+const SLOW_AT_ONCE: usize = 16;
+
+/// The work that may wait for each helper that is awake. With less, a second helper is woken for work that
+/// the first would have done meanwhile, and takes a processor from the callers; with more, processors idle.
+const BACKLOG: Duration = Duration::from_millis(1);
+
+/// What a turn takes until one was measured.
+const FIRST_GUESS: Duration = Duration::from_micros(10);
+
+pub(crate) struct Ready {
+    proven: SegQueue<Arc<Path>>,
+    unproven: SegQueue<Arc<Path>>,
+    slow: SegQueue<Arc<Path>>,
+    /// Helpers that serve a path which is not proven.
+    on_trial: AtomicUsize,
+    most_on_trial: usize,
+    /// Of those, helpers that serve a slow one.
+    on_slow: AtomicUsize,
+    /// Helpers that are overdue, as the manager has seen at its last tick.
+    overdue: AtomicUsize,
+    /// How long a turn takes, in nanoseconds: the mean of about the last eight.
+    turn_time: AtomicU64,
+    cpus: usize,
+}
+
+/// A path to serve. To drop it is to finish its turn.
+pub(crate) struct Ticket<'a> {
+    pub(crate) path: Arc<Path>,
+    pub(crate) pace: Pace,
+    _on_trial: Option<Counted<'a>>,
+    _on_slow: Option<Counted<'a>>,
+}
+
+/// One of a bounded number, counted until this is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn below(count: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let one_more = |count| (count < most).then_some(count + 1);
+        count
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+            .is_ok()
+            .then(|| Self(count))
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Ready {
+    pub(crate) fn new(max_helpers: usize) -> Self {
+        Self {
+            proven: SegQueue::new(),
+            unproven: SegQueue::new(),
+            slow: SegQueue::new(),
+            on_trial: AtomicUsize::new(0),
+            // A lone helper serves all, as do two, of which one may block.
+            most_on_trial: max_helpers - max_helpers / KEPT,
+            on_slow: AtomicUsize::new(0),
+            overdue: AtomicUsize::new(0),
+            turn_time: AtomicU64::new(FIRST_GUESS.as_nanos() as u64),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    pub(crate) fn push(&self, path: Arc<Path>) {
+        match path.pace() {
+            Pace::Proven => self.proven.push(path),
+            Pace::Unproven => self.unproven.push(path),
+            Pace::Slow => self.slow.push(path),
+        }
+    }
+
+    /// Takes the next path that may be served now.
+    pub(crate) fn take(&self) -> Option<Ticket<'_>> {
+        let ticket = |path, pace, on_trial, on_slow| Ticket {
+            path,
+            pace,
+            _on_trial: on_trial,
+            _on_slow: on_slow,
+        };
+        if let Some(path) = self.proven.pop() {
+            return Some(ticket(path, Pace::Proven, None, None));
+        }
+        if self.unproven.is_empty() && self.slow.is_empty() {
+            return None;
+        }
+        let on_trial = Some(Counted::below(&self.on_trial, self.most_on_trial)?);
+        if let Some(path) = self.unproven.pop() {
+            return Some(ticket(path, Pace::Unproven, on_trial, None));
+        }
+        let on_slow = Some(Counted::below(&self.on_slow, self.most_on_slow())?);
+        let path = self.slow.pop()?;
+        Some(ticket(path, Pace::Slow, on_trial, on_slow))
+    }
+
+    fn most_on_slow(&self) -> usize {
+        SLOW_AT_ONCE + self.overdue.load(Ordering::Relaxed)
+    }
+
+    /// Takes any path, whatever its lane's bound: to refuse its jobs.
+    pub(crate) fn take_to_refuse(&self, proven_too: bool) -> Option<Arc<Path>> {
+        let other = self.unproven.pop().or_else(|| self.slow.pop());
+        other.or_else(|| proven_too.then(|| self.proven.pop()).flatten())
+    }
+
+    /// Returns whether a helper that looks now finds a path.
+    pub(crate) fn has_work(&self) -> bool {
+        let may_try = || self.on_trial.load(Ordering::SeqCst) < self.most_on_trial;
+        let may_be_slow = || self.on_slow.load(Ordering::SeqCst) < self.most_on_slow();
+        !self.proven.is_empty()
+            || !self.unproven.is_empty() && may_try()
+            || !self.slow.is_empty() && may_try() && may_be_slow()
+    }
+
+    /// Returns how many paths wait, and how many of them are proven.
+    pub(crate) fn len(&self) -> (usize, usize) {
+        let proven = self.proven.len();
+        (proven + self.unproven.len() + self.slow.len(), proven)
+    }
+
+    /// Returns the most helpers that may serve paths which are not proven.
+    pub(crate) fn most_on_trial(&self) -> usize {
+        self.most_on_trial
+    }
+
+    /// Returns how many helpers what waits is worth: one, and one more for each further [`BACKLOG`] of work,
+    /// up to the number of processors. Paths are served one turn at a time, so a deep queue of one path is
+    /// worth one. Helpers of slow paths wait for the kernel and are not counted as awake.
+    pub(crate) fn wanted(&self) -> usize {
+        let waiting = (self.proven.len() + self.unproven.len()) as u64;
+        let work = waiting * self.turn_time.load(Ordering::Relaxed);
+        let more = work / BACKLOG.as_nanos() as u64;
+        (1 + more as usize).min(self.cpus)
+    }
+
+    pub(crate) fn note_turn_time(&self, time: Duration) {
+        let before = self.turn_time.load(Ordering::Relaxed);
+        // One that blocks says nothing of the others.
+        let time = time.min(BACKLOG).as_nanos() as u64;
+        self.turn_time
+            .store((7 * before + time) / 8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_overdue(&self, overdue: usize) {
+        self.overdue.store(overdue, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::tests::path;
+
+    fn of_pace(pace: Pace) -> Arc<Path> {
+        let path = path();
+        path.set_pace(pace);
+        path
+    }
+
+    fn push(ready: &Ready, pace: Pace, count: usize) {
+        (0..count).for_each(|_| ready.push(of_pace(pace)));
+    }
+
+    #[test]
+    fn proven_paths_come_before_unproven_before_slow() {
+        let ready = Ready::new(8);
+        let order = [Pace::Slow, Pace::Unproven, Pace::Proven];
+        for pace in order {
+            push(&ready, pace, 2);
+        }
+        let paces: Vec<_> = std::iter::from_fn(|| ready.take())
+            .map(|ticket| ticket.pace)
+            .collect();
+        let [slow, unproven, proven] = order;
+        assert_eq!(paces, [proven, proven, unproven, unproven, slow, slow]);
+        assert!(!ready.has_work());
+    }
+
+    #[test]
+    fn share_of_helpers_is_kept_for_proven_paths() {
+        let ready = Ready::new(8);
+        push(&ready, Pace::Unproven, 8);
+        let mut tickets: Vec<_> = std::iter::from_fn(|| ready.take()).collect();
+        assert_eq!(tickets.len(), 6);
+        assert!(!ready.has_work());
+        push(&ready, Pace::Proven, 1);
+        assert!(ready.has_work() && ready.take().is_some());
+        tickets.pop();
+        assert!(ready.has_work() && ready.take().is_some());
+    }
+
+    #[test]
+    fn lone_helper_serves_every_lane() {
+        for pace in [Pace::Proven, Pace::Unproven, Pace::Slow] {
+            let ready = Ready::new(1);
+            push(&ready, pace, 1);
+            assert!(ready.has_work() && ready.take().is_some());
+        }
+    }
+
+    #[test]
+    fn slow_paths_are_few_at_a_time_but_for_overdue_ones() {
+        let ready = Ready::new(100);
+        push(&ready, Pace::Slow, 50);
+        let mut tickets: Vec<_> = std::iter::from_fn(|| ready.take()).collect();
+        assert_eq!(tickets.len(), SLOW_AT_ONCE);
+        assert!(!ready.has_work());
+        ready.note_overdue(3);
+        tickets.extend(std::iter::from_fn(|| ready.take()));
+        assert_eq!(tickets.len(), SLOW_AT_ONCE + 3);
+        // Nobody else notices.
+        push(&ready, Pace::Unproven, 1);
+        assert!(ready.take().is_some());
+    }
+
+    #[test]
+    fn helpers_wanted_grow_with_the_work_that_waits() {
+        let mut ready = Ready::new(100);
+        ready.cpus = 4;
+        assert_eq!(ready.wanted(), 1);
+        (0..99).for_each(|_| ready.note_turn_time(Duration::from_micros(5)));
+        push(&ready, Pace::Proven, 64);
+        assert_eq!(ready.wanted(), 1);
+        (0..99).for_each(|_| ready.note_turn_time(Duration::from_micros(35)));
+        assert_eq!(ready.wanted(), 3);
+        (0..99).for_each(|_| ready.note_turn_time(Duration::from_secs(1)));
+        assert_eq!(ready.wanted(), 4);
+        (0..64).for_each(|_| drop(ready.take()));
+        push(&ready, Pace::Slow, 64);
+        assert_eq!(ready.wanted(), 1);
+    }
+}

@@ -1,0 +1,183 @@
+//! What a helper thread does: take a ready path, get there, serve what waits, sleep.
+
+mod caller;
+mod exchange;
+mod rest;
+mod serve;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_utils::sync::Parker;
+
+use crate::events::LeaveReason;
+use crate::helper::{Helper, Place};
+use crate::netlink::Connection;
+use crate::netns::{self, EnterError, Host, LocationUnknown, Netns};
+use crate::path::Path;
+use crate::shared::Shared;
+use crate::turn::Phase;
+
+use caller::Caller;
+use rest::Rest;
+
+/// One helper thread.
+pub(crate) struct Worker<'a> {
+    shared: &'a Shared,
+    host: &'a Host,
+    me: &'a Arc<Helper>,
+    parker: Parker,
+    /// Where this thread is, whatever path led there.
+    here: Netns,
+    /// When it last served; the idle timeout counts from then, whatever woke it since.
+    last_served: Duration,
+    caller: Caller<'a>,
+    /// A netlink socket of the namespace where this thread is. It holds the namespace, so it is closed before
+    /// this thread leaves.
+    connection: Option<Connection>,
+}
+
+/// Runs a helper thread, which was counted as awake when it was asked for.
+pub(crate) fn run(shared: &Shared, host: &Host, me: &Arc<Helper>, parker: Parker) {
+    me.turn.set(Phase::Awake);
+    let _exit = ExitGuard { shared, me };
+    let mut worker = Worker {
+        shared,
+        host,
+        me,
+        parker,
+        here: host.netns(),
+        last_served: shared.now(),
+        caller: Caller::nobody(&me.bound),
+        connection: None,
+    };
+    // Its location is unknown, or it retires: in both cases the thread ends, and with it its hold on
+    // whatever namespace it may be in.
+    let _ = worker.work();
+}
+
+/// Counts the thread as awake no more when it ends, however it ends.
+struct ExitGuard<'a> {
+    shared: &'a Shared,
+    me: &'a Arc<Helper>,
+}
+
+impl Drop for ExitGuard<'_> {
+    fn drop(&mut self) {
+        if !self.me.turn.end().is_uncounted() {
+            self.shared.idle().uncount();
+        }
+    }
+}
+
+impl Worker<'_> {
+    fn work(&mut self) -> Result<(), LocationUnknown> {
+        while !self.shared.is_stopping() {
+            if self.me.is_check_requested() && (self.me.must_leave() || self.is_moved()) {
+                self.leave(LeaveReason::Gone)?;
+            }
+            match self.shared.take() {
+                Some(ticket) => self.serve(ticket)?,
+                None => match self.rest()? {
+                    Rest::Over => {}
+                    Rest::Retired => break,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets this thread into the namespace that `path` names now.
+    fn reach(&mut self, path: &Arc<Path>) -> Result<(), EnterError> {
+        let is_here = self.me.with_place(|place| Arc::ptr_eq(&place.path, path)) == Some(true);
+        if is_here && self.here.is_named_by(path.name()) {
+            return Ok(());
+        }
+        let reason = match is_here {
+            true => LeaveReason::Gone,
+            false => LeaveReason::Moved,
+        };
+        let cached = netns::cached_lookup(path.name());
+        if cached.is_none() {
+            // Looking it up may take for ever, which must not hold the namespace of others. Where there is
+            // no way back, it does.
+            let _ = self.leave(reason);
+            self.me.set_lookup(Some(path.clone()));
+            self.shared.request_ticks();
+        }
+        self.connection = None;
+        let (before, may_block) = (self.here, cached.is_none());
+        let entered = self.host.enter(path.name(), cached, &mut self.here);
+        if may_block {
+            self.me.set_lookup(None);
+        }
+        match &entered {
+            Ok(()) => {
+                let entered = &self.shared.stats().entered;
+                entered.fetch_add(1, Ordering::Relaxed);
+                self.move_to(Some(Place::new(path.clone())), reason);
+            }
+            // It went home for a second look and got no further.
+            Err(_) if !self.here.is(&before) => self.move_to(None, LeaveReason::Moved),
+            // The path does not lead here, or not any more. Requests that fail keep no namespace alive:
+            // neither the one that was theirs, nor one that happens to be where they find a helper.
+            Err(EnterError::Error(_)) => self
+                .leave(reason)
+                .map_err(|LocationUnknown| EnterError::LocationUnknown)?,
+            Err(_) => {}
+        }
+        entered
+    }
+
+    fn leave(&mut self, reason: LeaveReason) -> Result<(), LocationUnknown> {
+        self.connection = None;
+        if let Some(path) = self.me.path() {
+            self.here = self.host.return_to()?;
+            self.move_to(None, reason);
+            self.shared.registry().forget_if_unused(&path);
+        }
+        Ok(())
+    }
+
+    /// Notes that this thread has moved. Note: after it has, never before.
+    fn move_to(&self, place: Option<Place>, reason: LeaveReason) {
+        if let Some(left) = self.me.set_place(place) {
+            self.shared.tell_left(self.me.id, &left, reason);
+            self.shared.registry().forget_later(&left.path);
+        }
+    }
+
+    fn is_work(&self) -> bool {
+        self.shared.ready().has_work() || self.me.is_check_requested() || self.shared.is_stopping()
+    }
+
+    /// Returns whether its path leads elsewhere, or nowhere, by now.
+    ///
+    /// The mount below may have died, so a look counts as a turn: if it takes long, another helper is woken
+    /// in this one's stead.
+    fn is_moved(&self) -> bool {
+        self.check(|worker, path| !worker.here.is_named_by(path.name()))
+    }
+
+    /// Makes a check of the path that led here; `false` if it is in no namespace.
+    fn check(&self, check: impl FnOnce(&Self, &Path) -> bool) -> bool {
+        let Some(path) = self.me.path() else {
+            return false;
+        };
+        self.me.turn.begin(true);
+        self.shared.request_ticks();
+        let found = check(self, &path);
+        self.end_turn();
+        found
+    }
+
+    /// Ends a turn; `true` if its path was revoked meanwhile.
+    fn end_turn(&self) -> bool {
+        let ended = self.me.turn.end();
+        if ended.is_uncounted() {
+            self.shared.idle().count();
+        }
+        ended.is_revoked()
+    }
+}
