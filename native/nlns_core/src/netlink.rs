@@ -11,6 +11,8 @@ mod connection;
 mod exchange;
 pub mod frame;
 mod reply;
+#[cfg(test)]
+mod tests;
 
 use std::time::Instant;
 

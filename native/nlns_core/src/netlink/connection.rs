@@ -10,7 +10,7 @@ use rustix::net::sockopt::{
     set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_send_buffer_size,
     set_socket_send_buffer_size_force,
 };
-use rustix::net::{RecvFlags, SendFlags, connect, recvfrom, send};
+use rustix::net::{RecvFlags, SendFlags, connect, recv, recvfrom, send};
 
 use crate::error::{Error, uninterrupted};
 use crate::netns::Netns;
@@ -113,6 +113,14 @@ impl Connection {
             sent => sent,
         }?;
         Ok(())
+    }
+
+    /// The length of the datagram that is received next.
+    pub(crate) fn next_length(&self) -> Result<usize, Errno> {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC | RecvFlags::PEEK;
+        let mut nothing = [0; 0];
+        let (_, length) = uninterrupted(|| recv(&self.socket, &mut nothing[..], flags))?;
+        Ok(length)
     }
 
     /// Receives a datagram that is there; returns its length, which may be more than there was room for,

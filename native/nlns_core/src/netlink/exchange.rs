@@ -14,10 +14,6 @@ use crate::error::{Error, Stage};
 /// to 32 KiB (netlink(7)); less takes more calls, more is not used.
 const CHUNK: usize = 32 * 1_024;
 
-/// The memory that an answer begins with, so that most need no more: the second datagram of a small dump
-/// finds its room behind the first. What is not used goes back before the answer does.
-const FIRST: usize = CHUNK + 8 * 1_024;
-
 /// How often a dump is asked for that changes meanwhile, or of which the kernel drops something. Fewer gives
 /// up where the next would do, more keeps a helper busy in a namespace that never rests.
 const ATTEMPTS: usize = 5;
@@ -60,7 +56,7 @@ pub(crate) fn run(
 ) -> Result<Outcome, Failed> {
     let mut answer = Answer {
         length: 0,
-        space: FIRST,
+        space: 0,
         chunk: CHUNK,
         most: exchange.max_reply,
     };
@@ -75,7 +71,14 @@ pub(crate) fn run(
                 Some(kept) => kept,
                 None => connect()?,
             };
-            let end = ask(&mut used, request, reply, &mut answer, patience)?;
+            let end = ask(
+                &mut used,
+                request,
+                leg.is_dump,
+                reply,
+                &mut answer,
+                patience,
+            )?;
             let may_try_again = leg.is_dump && !is_last;
             match end {
                 End::Whole => {
@@ -132,18 +135,23 @@ fn legs(request: &[u8]) -> Vec<Leg> {
 struct Answer {
     length: usize,
     space: usize,
+    /// The room for a dump's next datagram.
     chunk: usize,
     most: usize,
 }
 
 impl Answer {
-    /// The memory, with room for another datagram.
-    fn buffer<'r>(&mut self, reply: &'r mut dyn ExchangeReply) -> Result<&'r mut [u8], Failed> {
-        let least = self.length + self.chunk;
+    /// The memory, with `room` for another datagram.
+    fn buffer<'r>(
+        &mut self,
+        reply: &'r mut dyn ExchangeReply,
+        room: usize,
+    ) -> Result<&'r mut [u8], Failed> {
+        let least = self.length + room;
         if self.space < least {
-            // By half, so that an answer is moved a few times at most, and never takes twice its size.
-            let most = self.most.saturating_add(self.chunk);
-            self.space = least.max(most.min(self.space + self.space / 2));
+            // A quarter more, so that the second datagram of a small dump finds its room, and a large one
+            // is moved a few times only. What is not used goes back before the answer does.
+            self.space = least + least / 4;
         }
         let space = reply.space(self.space);
         space.ok_or(Failed::at_receive(Errno::NOMEM))
@@ -164,6 +172,7 @@ enum End {
 fn ask(
     connection: &mut Connection,
     request: &mut [u8],
+    is_dump: bool,
     reply: &mut dyn ExchangeReply,
     answer: &mut Answer,
     patience: &Patience<'_>,
@@ -177,11 +186,25 @@ fn ask(
         if is_whole && !answers.may_fail_unasked() {
             return Ok(End::Whole);
         }
-        let buffer = answer.buffer(reply)?;
-        let room = buffer.len() - answer.length;
-        match connection.receive(&mut buffer[answer.length..]) {
-            Ok(Some(length)) if length > room => return Ok(End::TooLarge(length)),
-            Ok(Some(length)) => {
+        // A dump can be asked for again with more room; what a change answers comes once.
+        let room = match is_dump {
+            true => Ok(answer.chunk),
+            false => connection.next_length(),
+        };
+        let received = match room {
+            Ok(room) if room > answer.most.saturating_add(CHUNK) => Err(Errno::FBIG),
+            Ok(room) => {
+                let buffer = answer.buffer(reply, room)?;
+                let received = connection.receive(&mut buffer[answer.length..]);
+                received.map(|length| length.map(|length| (length, buffer)))
+            }
+            Err(errno) => Err(errno),
+        };
+        match received {
+            Ok(Some((length, buffer))) if answer.length + length > buffer.len() => {
+                return Ok(End::TooLarge(length));
+            }
+            Ok(Some((length, buffer))) => {
                 let end = answer.length + length;
                 let progress = answers.take(buffer, &mut answer.length, end);
                 match progress.map_err(Failed::at_receive)? {

@@ -153,9 +153,9 @@ fn keep(buffer: &mut [u8], start: &mut usize, message: std::ops::Range<usize>) {
         buffer.copy_within(message, *start);
     }
     let (behind, next) = (*start + length, *start + aligned(length));
-    // The last one may come without its padding, and end with the buffer.
+    // The last one may come without its padding, and end with the buffer; the next needs its alignment.
     if let Some(padding) = buffer.get_mut(behind..next) {
         padding.fill(0);
     }
-    *start = next.min(buffer.len());
+    *start = next;
 }
