@@ -106,7 +106,8 @@ fn messages<'a>(env: Env<'a>, memory: Option<OwnedBinary>, length: usize) -> Ter
     let _ = memory.realloc(length);
     let binary = memory.release(env);
     let keys = terms::message_keys(env);
-    let answer = binary.as_slice().get(..length).unwrap_or_default();
+    // The padding of the last message may lie behind the end.
+    let answer = &binary.as_slice()[..length.min(binary.len())];
     let headers = Messages::new(answer).flatten();
     let messages: Vec<_> = headers
         .filter(|(_, header)| header.kind >= FIRST_TYPE)
