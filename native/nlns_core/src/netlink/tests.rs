@@ -61,7 +61,10 @@ fn acknowledgement_ends_a_request_but_no_dump() {
         message(DONE, MULTI, FIRST, &verdict(0)),
     );
     let part = message(16, MULTI, FIRST, b"part");
-    assert_eq!(take(one(), &[ack.clone()]), (Vec::new(), Progress::Whole));
+    assert_eq!(
+        take(one(), std::slice::from_ref(&ack)),
+        (Vec::new(), Progress::Whole)
+    );
     let datagrams = [part.clone(), ack, part.clone(), done];
     assert_eq!(
         take(one(), &datagrams),
