@@ -22,7 +22,7 @@ fn a_helper_that_cannot_tell_where_it_arrived_ends() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     // Kernels that give a namespace no number (before 6.18) are not asked for it, and all is well.
     faults.fail(libc::SYS_ioctl, libc::EIO);
@@ -50,7 +50,7 @@ const OLDER: [&[(i64, i32)]; 3] = [
 
 fn on_each_kernel(test: impl Fn(&Faults, &Running)) {
     for lacks in std::iter::once(&[][..]).chain(OLDER) {
-        let faults = Faults::default();
+        let Some(faults) = Faults::new() else { return };
         for (call, errno) in lacks {
             faults.fail(*call, *errno);
         }
@@ -91,7 +91,7 @@ fn a_process_is_served_where_the_kernel_or_a_filter_gives_no_pidfd() {
     for errno in [libc::ENOSYS, libc::EPERM] {
         let process = Process::start();
         let (pid, path) = (process.id(), process.path());
-        let faults = Faults::default();
+        let Some(faults) = Faults::new() else { return };
         faults.fail(libc::SYS_pidfd_open, errno);
         let pool = start(&faults, FOREVER);
         let open = || faults.among_them(|| pool.open_process(pid, 0).map(cookie));
@@ -134,7 +134,7 @@ fn a_socket_that_says_it_is_elsewhere_is_not_handed_out_and_the_helper_ends() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     pool.open(&path, 0).unwrap();
     let before = descriptors();
@@ -152,7 +152,7 @@ fn a_helper_that_cannot_go_back_ends_and_holds_no_namespace() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     for _ in 0..5 {
         pool.open(&path, 0).unwrap();

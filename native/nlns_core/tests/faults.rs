@@ -31,7 +31,7 @@ fn a_failing_step_is_answered_with_its_errno_and_the_next_open_is_served() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     pool.open(&path, 0).unwrap();
     pool.release(&path);
@@ -68,7 +68,7 @@ fn a_mount_that_dies_under_an_idle_helper_holds_up_nobody() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let (dead, well) = (names.make("a"), names.make("b"));
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     // Having served, the helper has the directory watched, and gets no answer.
     let let_go = faults.hold(libc::SYS_inotify_add_watch);
@@ -87,7 +87,7 @@ fn what_cannot_be_watched_is_left_soon_after_its_end_however_long_it_may_linger(
     let _alone = ALONE.lock();
     let names = Directory::new();
     let (path, process) = (names.make("a"), Process::start());
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     faults.fail(libc::SYS_inotify_add_watch, libc::ENOSPC);
     faults.fail(libc::SYS_pidfd_open, libc::ENOSYS);
     let pool = start(&faults, FOREVER);
@@ -112,7 +112,7 @@ fn a_path_that_does_not_answer_holds_no_other_namespace() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let (path, dead) = (names.make("a"), names.make("b"));
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     pool.open(&path, 0).unwrap();
     faults.fail(libc::SYS_openat2, libc::EAGAIN);
@@ -146,7 +146,7 @@ fn path_that_blocked_is_served_once_it_answers() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     let let_go = hold_lookups(&faults);
     let waiting: Vec<_> = (0..3).map(|_| pool.ask(&path, 0).unwrap()).collect();
@@ -175,7 +175,7 @@ fn path_that_still_blocks_is_left_to_its_helper() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     let let_go = hold_lookups(&faults);
     let waits = pool.ask(&path, 0).unwrap();
@@ -198,7 +198,7 @@ fn a_socket_that_may_wait_to_be_closed_keeps_nobody_waiting() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     let sockets: Vec<_> = (0..3).map(|_| pool.open_packet(&path)).collect();
     // Whose turn it is to close is seen by who is held up.
@@ -226,8 +226,8 @@ fn a_pool_that_cannot_start_takes_no_sockets_to_close() {
     let path = names.make("a");
     let pool = Running::start(FOREVER);
     let socket = pool.open_packet(&path);
-    let faults = Faults::default();
-    faults.fail(libc::SYS_clone3, libc::EAGAIN);
+    let Some(faults) = Faults::new() else { return };
+    faults.fail_threads(libc::EAGAIN);
     assert!(faults.among_them(|| nlns_core::Pool::start(FOREVER).is_err()));
     let (done, closed) = bounded(1);
     let closer = || std::thread::current().name().map(str::to_owned);
@@ -241,7 +241,7 @@ fn a_stop_waits_for_a_socket_that_is_not_closed_but_not_for_ever() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     let socket = pool.open_packet(&path);
     let let_go = faults.hold(libc::SYS_close);
@@ -259,7 +259,7 @@ fn released_is_not_said_while_a_stuck_helper_is_inside() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let (path, other) = (names.make("a"), names.make("b"));
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let max_helpers = 1;
     let pool = start(
         &faults,
@@ -292,7 +292,7 @@ fn released_is_not_said_before_the_thread_has_moved() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     pool.open(&path, 0).unwrap();
     eventually("asleep there", || pool.pinned() == 1);
@@ -316,7 +316,7 @@ fn what_a_stop_leaves_stuck_is_announced_as_not_released() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     let let_go = faults.hold(libc::SYS_inotify_add_watch);
     pool.open(&path, 0).unwrap();
@@ -390,7 +390,7 @@ fn an_interrupted_step_is_done_again_and_one_that_always_is_holds_nobody() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");
-    let faults = Faults::default();
+    let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
     for (call, stage) in [
         (libc::SYS_openat, Stage::Open),

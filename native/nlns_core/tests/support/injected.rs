@@ -1,6 +1,6 @@
 //! System calls of a pool's threads that fail when a test says so: a seccomp(2) filter asks a thread of
 //! the test about each (`SECCOMP_RET_USER_NOTIF`, seccomp_unotify(2)). Only threads that the pool starts
-//! are asked for; no limit of the machine is touched.
+//! are asked for; no limit of the machine is touched. Needs Linux 5.5.
 #![allow(unsafe_code, reason = "no crate here wraps seccomp's notifications")]
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Pool};
 use parking_lot::Mutex;
 
-use crate::support::{CONFIG, Running, eventually};
+use crate::support::{CONFIG, Running, eventually, skipped};
 
 /// Nobody leaves by itself.
 pub const FOREVER: Config = Config {
@@ -29,7 +29,7 @@ pub fn start(faults: &Faults, config: Config) -> Running {
 }
 
 /// What may be made to fail.
-const CALLS: [i64; 12] = [
+const CALLS: [i64; 13] = [
     libc::SYS_close,
     libc::SYS_openat,
     libc::SYS_openat2,
@@ -38,18 +38,22 @@ const CALLS: [i64; 12] = [
     libc::SYS_socket,
     libc::SYS_getsockopt,
     libc::SYS_ioctl,
-    libc::SYS_clone3,
+    CLONES[0],
+    CLONES[1],
     libc::SYS_pidfd_open,
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
 ];
+
+/// The calls that start a thread: glibc has one for each architecture and version of its own.
+const CLONES: [i64; 2] = [libc::SYS_clone3, libc::SYS_clone];
 
 const RECV: libc::c_ulong = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
 const SEND: libc::c_ulong = 0xc018_2101; // SECCOMP_IOCTL_NOTIF_SEND
 const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
 /// Which calls fail now, with which errno and how often, and which do not return.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Faults(Arc<Mutex<HashMap<i64, Fault>>>, Arc<AtomicUsize>);
 
 #[derive(Clone)]
@@ -60,6 +64,22 @@ enum Fault {
 }
 
 impl Faults {
+    /// `None`, said where it is seen, before Linux 5.5: a call that is asked about could not go on there.
+    pub fn new() -> Option<Self> {
+        if release() < (5, 5) {
+            skipped("a call can be asked about since Linux 5.5 (SECCOMP_USER_NOTIF_FLAG_CONTINUE)");
+            return None;
+        }
+        Some(Self(Arc::default(), Arc::default()))
+    }
+
+    /// Lets no thread start.
+    pub fn fail_threads(&self, errno: i32) {
+        for call in CLONES {
+            self.fail(call, errno);
+        }
+    }
+
     /// Until it is healed.
     pub fn fail(&self, call: i64, errno: i32) {
         self.fail_times(call, errno, usize::MAX);
@@ -175,6 +195,13 @@ fn respond(listener: &OwnedFd, id: u64, errno: Option<i32>) {
     };
     // SAFETY: the kernel reads one seccomp_notif_resp. A thread that is gone needs none.
     unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
+}
+
+/// The version of the running kernel: "6.1.0-50-amd64" is 6.1.
+fn release() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Puts the calling thread under a filter that asks about [`CALLS`].
