@@ -8,7 +8,8 @@ WITH_NETNS := scripts/with-netns
 
 .PHONY: help setup setup-checks build demo test bench agent soak \
 	check-format check-clippy check-targets check-cargo check-loom check-mix-format check-compile \
-	check-mix check-dialyzer check-agent clean
+	check-mix check-dialyzer check-agent check-agent-browser \
+	check-agent-load clean
 
 help:
 	@echo 'make demo    open sockets in three namespaces and show what is there'
@@ -67,11 +68,21 @@ check-mix: check-compile
 check-dialyzer: check-compile
 	scripts/dialyze
 
-# The example is what people start from: its page in a browser, its metrics, three nodes.
+# The example is what people start from.
+AGENT_TEST := cd examples/agent && MIX_ENV=test PATH="$$PATH:$(CURDIR)/_build/promtool" \
+	../../$(WITH_NETNS) mix do compile --warnings-as-errors, test
+
 check-agent: check-compile
 	cd examples/agent && mix format --check-formatted
-	cd examples/agent && MIX_ENV=test PATH="$$PATH:$(CURDIR)/_build/promtool" \
-		../../$(WITH_NETNS) mix do compile --warnings-as-errors, test
+	$(AGENT_TEST)
+
+# Its page in a browser, its metrics, its demonstration.
+check-agent-browser: check-compile
+	$(AGENT_TEST) --only browser --only promtool --only demo
+
+# Ten minutes with 3,000 namespaces, of which a hundred come and go, and one with 2,000 interfaces.
+check-agent-load:
+	$(WITH_NETNS) examples/agent/load 3000 600 2000
 
 bench:
 	@scripts/setup bench
