@@ -15,6 +15,6 @@ defmodule NetnsAgent.MixProject do
   end
 
   def application do
-    [mod: {NetnsAgent.Application, []}, extra_applications: [:logger, :crypto, :eex]]
+    [mod: {NetnsAgent.Application, []}, extra_applications: [:logger, :crypto]]
   end
 end

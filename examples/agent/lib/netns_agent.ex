@@ -3,14 +3,13 @@ defmodule NetnsAgent do
   Watches the network namespaces of a machine: which there are, what their interfaces carry, and
   whether a TCP port inside answers. `README.md` has the whole picture.
 
-  These functions are what the HTTP server, other nodes and IEx ask. They read what the last scrape
-  left, and none but `check/3` enters a namespace.
+  These functions are what the HTTP server, other nodes and IEx ask.
   """
 
-  alias NetnsAgent.{Check, Sample, Store}
+  alias NetnsAgent.{Check, Store}
 
   @doc "Every namespace that is followed, with its last sample, by id."
-  @spec namespaces() :: [{NetnsAgent.Namespace.t(), Sample.t() | nil}]
+  @spec namespaces() :: [Store.row()]
   defdelegate namespaces, to: Store, as: :all
 
   @doc """
@@ -34,27 +33,19 @@ defmodule NetnsAgent do
     samples = for {_namespace, sample} <- namespaces(), do: sample
     seen = Enum.reject(samples, &is_nil/1)
     links = Enum.flat_map(seen, & &1.links)
+    sum = fn counter -> links |> Enum.map(&Map.get(&1.rates, counter, 0.0)) |> Enum.sum() end
 
     %{
       node: node(),
-      host: host(),
+      host: elem(:inet.gethostname(), 1) |> to_string(),
       namespaces: length(samples),
       ok: Enum.count(seen, &is_nil(&1.error)),
       failing: Enum.count(seen, & &1.error),
       interfaces: length(links),
-      receive_rate: sum(links, :rx_bytes),
-      transmit_rate: sum(links, :tx_bytes),
-      error_rate: sum(links, :rx_errors) + sum(links, :tx_errors),
-      drop_rate: sum(links, :rx_dropped) + sum(links, :tx_dropped)
+      receive_rate: sum.(:rx_bytes),
+      transmit_rate: sum.(:tx_bytes),
+      error_rate: sum.(:rx_errors) + sum.(:tx_errors),
+      drop_rate: sum.(:rx_dropped) + sum.(:tx_dropped)
     }
-  end
-
-  defp host do
-    {:ok, name} = :inet.gethostname()
-    to_string(name)
-  end
-
-  defp sum(links, counter) do
-    Enum.reduce(links, 0.0, fn link, sum -> sum + Map.get(link.rates, counter, 0.0) end)
   end
 end

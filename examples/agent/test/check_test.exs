@@ -1,10 +1,10 @@
 defmodule NetnsAgent.CheckTest do
   use NetnsAgent.Test.AgentCase, async: false
 
-  alias NetnsAgent.{Check, Namespace}
+  alias NetnsAgent.{Check, Discovery.Namespace}
 
   defp check(place, port, options \\ []) do
-    Check.run(%Namespace{id: "x", inode: 1, places: List.wrap(place)}, port, options)
+    Check.run(%Namespace{id: "x", identity: {1, nil}, paths: List.wrap(place)}, port, options)
   end
 
   test "a port that is open, on a loopback that nobody outside reaches" do
@@ -45,6 +45,8 @@ defmodule NetnsAgent.CheckTest do
     {:ok, %{port: port}} = :socket.sockname(socket)
     options = [address: {0, 0, 0, 0, 0, 0, 0, 1}]
     assert %Check{result: :open} = check("/run/netns/" <> name, port, options)
+    # Not before: a socket that no term refers to is closed by the next garbage collection.
+    :socket.close(socket)
   end
 
   test "a namespace that cannot be entered says why" do

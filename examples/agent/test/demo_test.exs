@@ -1,6 +1,7 @@
 defmodule NetnsAgent.DemoTest do
   use NetnsAgent.Test.AgentCase, async: false
 
+  @moduletag :demo
   @moduletag timeout: 300_000
 
   for signal <- ~w(TERM INT HUP) do
@@ -17,7 +18,7 @@ defmodule NetnsAgent.DemoTest do
       assert fetch(http, "/metrics") =~ ~s(netns_agent_namespace_up{netns="#{demo}-broken"} 0)
 
       eventually(
-        fn -> fetch(http, "/check?netns=#{demo}-db&port=5432") =~ ~s("result":"open") end,
+        fn -> fetch(http, "/check?netns=#{demo}-db&port=5432", "POST") =~ ~s("result":"open") end,
         20_000
       )
 
@@ -68,9 +69,9 @@ defmodule NetnsAgent.DemoTest do
     end
   end
 
-  defp fetch(port, path) do
+  defp fetch(port, path, method \\ "GET") do
     {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
-    :gen_tcp.send(socket, "GET #{path} HTTP/1.1\r\n\r\n")
+    :gen_tcp.send(socket, "#{method} #{path} HTTP/1.0\r\n\r\n")
     read_all(socket, "")
   end
 end

@@ -2,10 +2,7 @@ defmodule NetnsAgent.DocTest do
   use NetnsAgent.Test.AgentCase, async: false
 
   doctest NetnsAgent.Config
-  doctest NetnsAgent.Escape
-  doctest NetnsAgent.Json
-  doctest NetnsAgent.Namespace
-  doctest NetnsAgent.Page.Format
+  doctest NetnsAgent.Text
 
   describe "with an agent" do
     setup do: start_agent()
@@ -19,6 +16,9 @@ defmodule NetnsAgent.DocTest do
           {[only: "("], "only"},
           {[ip: "localhost"], "ip"},
           {[dirs: "x"], "dirs"},
+          {[proc: ""], "proc"},
+          {[hosts: [:x]], "hosts"},
+          {[connections: 0], "connections"},
           {[nodes: ["x"]], "nodes"}
         ] do
       assert_raise ArgumentError, ~r/^config :netns_agent, #{name}: /, fn ->

@@ -28,20 +28,14 @@ defmodule NetnsAgent.MetricsTest do
       end)
 
     for {link, counters} <- shown,
-        {key, metric} <- [
-          rx_bytes: "receive_bytes",
-          tx_bytes: "transmit_bytes",
-          tx_packets: "transmit_packets",
-          rx_dropped: "receive_drops",
-          tx_errors: "transmit_errors"
-        ] do
+        key <- [:rx_bytes, :tx_bytes, :tx_packets, :rx_dropped, :tx_errors] do
       labels = ~s(netns="#{one}",interface="#{link}")
-      assert [counters[key]] == line(body, "netns_interface_#{metric}_total", labels)
+      assert [counters[key]] == line(body, "netns_interface_#{key}_total", labels)
     end
 
     assert [1] == line(body, "netns_agent_namespace_up", ~s(netns="#{one}"))
     assert [1] == line(body, "netns_interface_up", ~s(netns="#{one}",interface="to2"))
-    assert body =~ ~r/^nlns_sockets_opened_total \d+$/m
+    assert body =~ ~r/^nlns_opened_total \d+$/m
   end
 
   test "a namespace that fails is down, and shows no interfaces" do
@@ -79,13 +73,14 @@ defmodule NetnsAgent.MetricsTest do
     File.ln_s!("/run/netns/" <> broken, dir <> "/broken")
     pid = Netns.process()
     start_agent(dirs: [dir], only: nil, proc: "/proc", max_namespaces: 1_000)
-    await_sample(@odd)
+    await_sample("a b\\\\c\"d\\x0Ae<b>ü\\xFF")
     await_sample("broken")
     await_sample("pid:#{pid}")
 
     {200, %{"content-type" => "text/plain; version=0.0.4; charset=utf-8"}, body} = get("/metrics")
     assert String.valid?(body)
-    assert body =~ ~S(interface="a\"b\\")
+    assert body =~ ~S(interface="a\"b\\\\")
+    assert body =~ ~S(interface="<i>\\xFE")
     file = Path.join(dir, "metrics")
     File.write!(file, body)
     command = ["-c", "promtool check metrics < \"$1\"", "sh", file]

@@ -9,19 +9,20 @@ if uid != "0\n" do
   Mix.raise("the tests make network namespaces: run them as root, or as README.md says without")
 end
 
-missing = Enum.reject(~w(ip mount unshare promtool chromium), &System.find_executable/1)
+# What takes more than the namespaces has a check of its own, which asks for it.
+ExUnit.start(capture_log: true, exclude: [:browser, :promtool, :demo])
 
-setup =
-  "in the project's root, `scripts/setup checks` installs them; `make check-agent` runs the tests with them"
+wanted =
+  for {tag, program} <- [browser: "chromium", promtool: "promtool"],
+      tag in ExUnit.configuration()[:include],
+      do: program
 
-# What cannot be tested is a failure unless that is asked for: `mix test --exclude promtool`.
-if missing != [] do
-  IO.puts(:stderr, """
+case Enum.reject(~w(ip mount unshare) ++ wanted, &System.find_executable/1) do
+  [] ->
+    :ok
 
-  *** NOT INSTALLED: #{Enum.join(missing, ", ")}. The tests that need it will FAIL.
-  *** #{setup}
-  *** To do without: mix test --exclude promtool --exclude browser
-  """)
+  missing ->
+    Mix.raise(
+      "not installed: #{Enum.join(missing, ", ")}; in the project's root, `scripts/setup checks` installs them"
+    )
 end
-
-ExUnit.start(capture_log: true)

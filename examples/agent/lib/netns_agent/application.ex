@@ -1,30 +1,30 @@
 defmodule NetnsAgent.Application do
-  @moduledoc """
-  The agent's processes: what is known, who does the work, and on top of both, side by side, who
-  decides what is to be done and who shows it.
-  """
+  @moduledoc "The agent's processes: what is known and who does the work, and on top of both who decides and who shows."
 
   use Application
 
-  alias NetnsAgent.{Cluster, Config, Http, Scraper, Store, Watcher}
+  alias NetnsAgent.{Cluster, Config, Http, Metrics, Scraper, Store, Watcher}
 
   @impl true
   def start(_type, _args) do
-    config = Config.read!()
+    config = :netns_agent |> Application.get_all_env() |> Config.new!()
+    lanes = for lane <- [:fresh, :healthy, :failing], do: {Scraper, {lane, config}}
+    workers = lanes ++ [{Watcher, config}, {Cluster, config}, Metrics, {Http, config}]
+    limits = [strategy: :one_for_one, max_restarts: 10]
+    options = [strategy: :rest_for_one, name: NetnsAgent.Supervisor]
 
-    workers = [{Scraper, config}, {Watcher, config}, {Cluster, config}, {Http, config}]
-
-    children = [
-      Store,
-      {Task.Supervisor, name: NetnsAgent.Tasks},
-      # One of them may crash without the others; without what is above, none of them can go on.
-      %{
-        id: :workers,
-        type: :supervisor,
-        start: {Supervisor, :start_link, [workers, [strategy: :one_for_one]]}
-      }
-    ]
-
-    Supervisor.start_link(children, strategy: :rest_for_one, name: NetnsAgent.Supervisor)
+    # A worker may crash without the others; without what is above, none of them can go on.
+    Supervisor.start_link(
+      [
+        Store,
+        {Task.Supervisor, name: NetnsAgent.Connections, max_children: config.connections},
+        %{
+          id: :workers,
+          type: :supervisor,
+          start: {Supervisor, :start_link, [workers, limits]}
+        }
+      ],
+      options
+    )
   end
 end

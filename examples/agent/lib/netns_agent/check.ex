@@ -1,9 +1,7 @@
 defmodule NetnsAgent.Check do
-  @moduledoc """
-  Whether a TCP port answers, asked from inside a namespace: also one that listens on its loopback only.
-  """
+  @moduledoc "Whether a TCP port answers, asked from inside a namespace: also one that listens on its loopback only."
 
-  alias NetnsAgent.Namespace
+  alias NetnsAgent.{Discovery.Namespace, Text}
 
   @enforce_keys [:result, :took]
   defstruct [:result, :took, text: nil]
@@ -18,9 +16,6 @@ defmodule NetnsAgent.Check do
           text: String.t() | nil
         }
 
-  @enoent 2
-  @etimedout 110
-
   @doc """
   Connects, and closes at once.
 
@@ -28,33 +23,32 @@ defmodule NetnsAgent.Check do
     * `timeout` - ms for all of it; default 1,000
   """
   @spec run(Namespace.t(), :inet.port_number(), keyword()) :: t()
-  def run(%Namespace{places: places}, port, options) do
+  def run(%Namespace{paths: paths}, port, options) do
     address = Keyword.get(options, :address, {127, 0, 0, 1})
     started = System.monotonic_time(:microsecond)
     deadline = started + Keyword.get(options, :timeout, 1_000) * 1_000
 
-    {result, text} = places |> connect(address, port, deadline) |> result()
-    took = System.monotonic_time(:microsecond) - started
-    %__MODULE__{result: result, took: took, text: text}
+    {result, text} = paths |> connect(address, port, deadline) |> result()
+    %__MODULE__{result: result, took: System.monotonic_time(:microsecond) - started, text: text}
   end
 
-  defp connect([place | others], address, port, deadline) do
+  defp connect([path | others], address, port, deadline) do
     family = if tuple_size(address) == 4, do: :inet, else: :inet6
 
-    case Nlns.open_socket(place, family, :stream, :tcp, timeout: left(deadline)) do
+    case Nlns.open_socket(path, family, :stream, :tcp, timeout: left(deadline)) do
       {:ok, socket} ->
         try do
-          to = %{family: family, addr: address, port: port}
-          :socket.connect(socket, to, left(deadline))
+          :socket.connect(socket, %{family: family, addr: address, port: port}, left(deadline))
         after
           :socket.close(socket)
         end
 
-      {:error, {:open, @enoent}} when others != [] ->
+      # ENOENT: this process has ended, and another may still be in there.
+      {:error, {:open, 2}} when others != [] ->
         connect(others, address, port, deadline)
 
-      {:error, reason} ->
-        {:error, reason}
+      error ->
+        error
     end
   end
 
@@ -62,9 +56,8 @@ defmodule NetnsAgent.Check do
 
   defp result(:ok), do: {:open, nil}
   defp result({:error, :econnrefused}), do: {:refused, nil}
-  defp result({:error, :timeout}), do: {:timeout, nil}
-  defp result({:error, :etimedout}), do: {:timeout, nil}
-  defp result({:error, {:thread, @etimedout}}), do: {:timeout, nil}
-  defp result({:error, {stage, errno}}), do: {:error, Nlns.format_error({stage, errno})}
+  defp result({:error, timeout}) when timeout in [:timeout, :etimedout], do: {:timeout, nil}
+  defp result({:error, {:thread, 110}}), do: {:timeout, nil}
+  defp result({:error, {_, _} = reason}), do: {:error, Text.readable(Nlns.format_error(reason))}
   defp result({:error, reason}), do: {:error, to_string(:inet.format_error(reason))}
 end

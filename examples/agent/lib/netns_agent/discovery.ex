@@ -2,77 +2,85 @@ defmodule NetnsAgent.Discovery do
   @moduledoc """
   Looks which network namespaces there are: the files of some directories, and procfs.
 
-  Nothing is opened, so nothing is held and nothing can block on what somebody put there: stat(2) of a
-  namespace file tells its device (nsfs) and inode, which is what makes two files the same namespace.
-  A file on another device is none: `ip netns add` makes a plain file first and mounts the namespace
-  on it a moment later.
+  Nothing is opened, so nothing is held and nothing can block. stat(2) of a namespace file tells its
+  device (nsfs) and inode, which is what makes two files the same namespace. A file on another device
+  is none: `ip netns add` makes a plain file first and mounts the namespace on it a moment later.
 
   procfs shows the namespace of each process, that is of its first thread. A namespace that only
   another thread, a descriptor or a bind mount elsewhere holds is not found.
   """
 
-  alias NetnsAgent.{Config, Namespace}
+  alias NetnsAgent.{Config, Text}
+
+  defmodule Namespace do
+    @moduledoc """
+    A network namespace that was found, and the ways into it.
+
+      * `id` - what people call it, as readable text: the name of its file, `pid:N` if only processes
+        hold it, or the path if another namespace has that name
+      * `identity` - tells it from others: its inode, and for a file when that was made (s), as the
+        kernel gives an inode to the next namespace as soon as this one is gone
+      * `paths` - best first: files outlive processes. A process is a path too, and never `{:pid, n}`:
+        under `/host/proc`, `n` is a number of the host and another process here
+      * `processes` - how many processes were in it when it was found, threads not counted
+    """
+    @enforce_keys [:id, :identity, :paths]
+    defstruct [:id, :identity, :paths, processes: 0]
+
+    @type t :: %__MODULE__{
+            id: String.t(),
+            identity: {inode :: pos_integer(), made :: integer() | nil},
+            paths: [binary(), ...],
+            processes: non_neg_integer()
+          }
+  end
 
   # Processes come and go; a few are enough to get in as long as one of them lives.
-  @max_places 4
+  @max_paths 4
 
   @doc "What is there now, by id, the VM's own namespace excepted; and how many were too many."
   @spec scan(Config.t()) :: {%{String.t() => Namespace.t()}, dropped :: non_neg_integer()}
   def scan(config) do
-    {:ok, {device, own}} = stat("/proc/self/ns/net")
+    {:ok, own} = stat("/proc/self/ns/net")
 
     {found, dropped} =
-      (files(config.dirs) ++ processes(config.proc))
-      |> Enum.flat_map(fn {_kind, _label, path} = entry ->
-        case stat(path) do
-          {:ok, {^device, inode}} when inode != own -> [{inode, entry}]
-          _ -> []
-        end
-      end)
-      |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
-      |> Enum.map(&namespace/1)
-      |> Enum.filter(&wanted?(&1, config.only))
-      |> Enum.sort_by(& &1.id)
+      for {{kind, name, path}, order} <-
+            Enum.with_index(files(config.dirs) ++ processes(config.proc)),
+          {:ok, stat} <- [stat(path)],
+          stat.major_device == own.major_device and stat.inode != own.inode do
+        %{kind: kind, name: name, path: path, order: order, inode: stat.inode, made: stat.ctime}
+      end
+      |> Enum.group_by(& &1.inode)
+      |> Enum.sort_by(fn {_inode, [first | _]} -> first.order end)
+      |> Enum.reduce(%{}, &add/2)
+      |> Enum.filter(fn {id, _} -> config.only == nil or id =~ config.only end)
+      |> Enum.sort_by(fn {id, _} -> id end)
       |> Enum.split(config.max_namespaces)
 
-    {by_id(found), length(dropped)}
+    {Map.new(found), length(dropped)}
   end
 
-  # Files come before processes in the list, and grouping keeps the order.
-  defp namespace({inode, [{_kind, label, _path} | _] = entries}) do
-    %Namespace{
-      id: label,
-      inode: inode,
-      places: entries |> Enum.take(@max_places) |> Enum.map(&place/1),
-      processes: Enum.count(entries, &match?({{:process, _}, _, _}, &1))
-    }
+  # Files come before processes, in the order of the directories. No name has a slash, and every path has.
+  defp add({inode, [first | _] = places}, found) do
+    id = if is_map_key(found, first.name), do: Text.readable(first.path), else: first.name
+
+    Map.put(found, id, %Namespace{
+      id: id,
+      identity: {inode, if(first.kind == :file, do: first.made)},
+      paths: places |> Enum.take(@max_paths) |> Enum.map(& &1.path),
+      processes: Enum.count(places, &(&1.kind == :process))
+    })
   end
-
-  # nlns follows the process and not its number, where it knows that there is one.
-  defp place({{:process, pid}, _label, "/proc/" <> _}), do: {:pid, pid}
-  defp place({_kind, _label, path}), do: path
-
-  # Two directories may have the same name for different namespaces.
-  defp by_id(namespaces) do
-    Enum.reduce(namespaces, %{}, fn namespace, found ->
-      id = namespace.id
-      id = if is_map_key(found, id), do: "#{id}@#{namespace.inode}", else: id
-      Map.put(found, id, %{namespace | id: id})
-    end)
-  end
-
-  defp wanted?(_namespace, nil), do: true
-  defp wanted?(namespace, only), do: namespace.id =~ only
 
   defp files(dirs) do
-    for dir <- dirs, name <- list(dir), do: {:file, name, dir <> "/" <> name}
+    for dir <- dirs, name <- list(dir), do: {:file, Text.readable(name), dir <> "/" <> name}
   end
 
   defp processes(nil), do: []
 
   defp processes(proc) do
     pids = for name <- list(proc), {pid, ""} <- [Integer.parse(name)], do: pid
-    for pid <- Enum.sort(pids), do: {{:process, pid}, "pid:#{pid}", "#{proc}/#{pid}/ns/net"}
+    for pid <- Enum.sort(pids), do: {:process, "pid:#{pid}", "#{proc}/#{pid}/ns/net"}
   end
 
   # Names are bytes. What is not in the file system's encoding comes as a binary already.
@@ -85,15 +93,12 @@ defmodule NetnsAgent.Discovery do
 
   defp bytes(name) when is_binary(name), do: name
 
-  defp bytes(name) do
-    :unicode.characters_to_binary(name, :unicode, :file.native_name_encoding())
-  end
+  defp bytes(name),
+    do: :unicode.characters_to_binary(name, :unicode, :file.native_name_encoding())
 
   # Raw, as the file server would be one queue for everybody; with times that need no calendar.
   defp stat(path) do
-    with {:ok, info} <- :file.read_file_info(path, [:raw, time: :posix]) do
-      stat = File.Stat.from_record(info)
-      {:ok, {stat.major_device, stat.inode}}
-    end
+    with {:ok, info} <- :file.read_file_info(path, [:raw, time: :posix]),
+         do: {:ok, File.Stat.from_record(info)}
   end
 end

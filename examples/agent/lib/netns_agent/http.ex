@@ -1,74 +1,111 @@
 defmodule NetnsAgent.Http do
   @moduledoc """
-  A small HTTP server: it answers GET and HEAD, one request a connection, and bounds everything.
+  Owns the listening socket, takes connections, and sees to it that no client keeps others out.
 
-    * `connections` acceptors, each of which serves one connection at a time; what comes beyond waits in
-      the kernel's queue, whose length is bounded too
-    * a request has to be complete, and served, within fixed times; its line and headers within fixed sizes
-    * each is served in a process of its own, so that a crash is one answer lost
-
-  This supervisor owns the listening socket.
+  Each connection is a process of its own (`NetnsAgent.Http.Connection`), so that a crash is one answer
+  lost, and what a request needs of memory ends with it. There are at most `connections`. One more takes
+  the place of another: of the oldest that has its answer, else of the oldest that has not said all that
+  it asks for, else of the oldest that is taking its answer. None gives way while its answer is made,
+  which is not in its client's hands.
   """
-
-  use Supervisor
 
   require Logger
 
-  alias NetnsAgent.{Config, Http, Store}
+  alias NetnsAgent.{Config, Http.Connection, Store}
 
-  @backlog 64
+  # Those that may give way, `{stage, since, pid}`, in the order in which they do.
+  @table __MODULE__
+  @type stage :: :answered | :asking | :taking
 
-  # Bytes of the request line and of each header; what is longer is refused.
-  @line 8_192
+  # ms that each has before it gives way: what a client on this network sends at once is there by then.
+  @grace 10
 
-  @spec start_link(Config.t()) :: Supervisor.on_start()
-  def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
+  # ms before another look whether there is room, or descriptors or memory for a connection: accept(2).
+  @pause 5
+
+  # How many connections the kernel keeps that have not been taken yet.
+  @backlog 1_024
+
+  @spec child_spec(Config.t()) :: Supervisor.child_spec()
+  def child_spec(config), do: %{id: __MODULE__, start: {__MODULE__, :start_link, [config]}}
+
+  @spec start_link(Config.t()) :: {:ok, pid()} | {:error, term()}
+  def start_link(config), do: :proc_lib.start_link(__MODULE__, :init, [config])
 
   @doc "The port it listens on, for those who configured 0."
   @spec port() :: :inet.port_number() | nil
   def port, do: Store.get(:port)
 
-  @impl true
-  def init(config) do
-    case :gen_tcp.listen(config.port, options(config.ip)) do
-      {:ok, socket} ->
-        {:ok, port} = :inet.port(socket)
-        Store.set(:port, port)
-        Logger.info("netns_agent: " <> url(config.ip, port))
-        Supervisor.init(acceptors(socket, config), strategy: :one_for_one, max_restarts: 10)
-
-      {:error, reason} ->
-        raise "cannot listen on #{url(config.ip, config.port)}: #{:inet.format_error(reason)}"
-    end
+  @doc "Lets the calling process give way to others while `fun` runs, which depends on its client."
+  @spec in_stage(stage(), (() -> result)) :: result when result: term()
+  def in_stage(stage, fun) do
+    row = {stage, now(), self()}
+    :ets.insert(@table, {row})
+    result = fun.()
+    :ets.delete(@table, row)
+    result
   end
 
-  defp acceptors(socket, config) do
-    for n <- 1..config.connections do
-      start = {Task, :start_link, [Http.Acceptor, :run, [socket, config]]}
-      %{id: {Http.Acceptor, n}, start: start, restart: :permanent}
+  @doc false
+  @spec init(Config.t()) :: no_return()
+  def init(config) do
+    :ets.new(@table, [:ordered_set, :public, :named_table])
+
+    host =
+      if tuple_size(config.ip) == 8, do: "[#{:inet.ntoa(config.ip)}]", else: :inet.ntoa(config.ip)
+
+    case :gen_tcp.listen(config.port, options(config.ip)) do
+      {:ok, listener} ->
+        {:ok, port} = :inet.port(listener)
+        Store.set(:port, port)
+        Logger.info("netns_agent: http://#{host}:#{port}/")
+        :proc_lib.init_ack({:ok, self()})
+        accept(listener, config)
+
+      {:error, reason} ->
+        text = "cannot listen on http://#{host}:#{config.port}/: #{:inet.format_error(reason)}"
+        :proc_lib.init_ack({:error, text})
     end
   end
 
   defp options(ip) do
     family = if tuple_size(ip) == 4, do: :inet, else: :inet6
-
-    [
-      family,
-      :binary,
-      ip: ip,
-      active: false,
-      reuseaddr: true,
-      backlog: @backlog,
-      packet: :http_bin,
-      packet_size: @line,
-      send_timeout: 5_000,
-      send_timeout_close: true
-    ]
+    common = [ip: ip, active: false, reuseaddr: true, backlog: @backlog]
+    [family, :binary] ++ common ++ [send_timeout: 5_000, send_timeout_close: true]
   end
 
-  defp url(ip, port) do
-    host = ip |> :inet.ntoa() |> to_string()
-    host = if tuple_size(ip) == 8, do: "[#{host}]", else: host
-    "http://#{host}:#{port}/"
+  defp accept(listener, config) do
+    case :gen_tcp.accept(listener) do
+      {:ok, socket} -> serve(socket, config)
+      {:error, :closed} -> exit(:shutdown)
+      {:error, _reason} -> Process.sleep(@pause)
+    end
+
+    accept(listener, config)
   end
+
+  defp serve(socket, config) do
+    case Task.Supervisor.start_child(NetnsAgent.Connections, Connection, :serve, [socket, config]) do
+      {:ok, pid} ->
+        # The socket is closed with its owner, however that ends.
+        :gen_tcp.controlling_process(socket, pid)
+        send(pid, :yours)
+
+      {:error, :max_children} ->
+        now = now()
+
+        case :ets.first(@table) do
+          {_stage, since, pid} = oldest when since < now - @grace ->
+            Task.Supervisor.terminate_child(NetnsAgent.Connections, pid)
+            :ets.delete(@table, oldest)
+
+          _ ->
+            Process.sleep(@pause)
+        end
+
+        serve(socket, config)
+    end
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
 end

@@ -2,168 +2,127 @@ defmodule NetnsAgent.Metrics do
   @moduledoc """
   Everything as Prometheus text (exposition format 0.0.4).
 
-  A namespace whose last scrape failed has `netns_agent_namespace_up` 0 and no interfaces: old values
+  A namespace whose last reading failed has `netns_agent_namespace_up` 0 and no interfaces: old values
   would look like an interface that carries nothing.
+
+  A process makes it, at most once in a second: making it costs more than asking for it.
   """
 
-  alias NetnsAgent.{Escape, Namespace, Store}
+  use GenServer
 
-  @interfaces [
-    {:rx_bytes, "receive_bytes", "Bytes received"},
-    {:tx_bytes, "transmit_bytes", "Bytes transmitted"},
-    {:rx_packets, "receive_packets", "Packets received"},
-    {:tx_packets, "transmit_packets", "Packets transmitted"},
-    {:rx_errors, "receive_errors", "Errors when receiving"},
-    {:tx_errors, "transmit_errors", "Errors when transmitting"},
-    {:rx_dropped, "receive_drops", "Packets dropped when receiving"},
-    {:tx_dropped, "transmit_drops", "Packets dropped when transmitting"}
-  ]
+  alias NetnsAgent.{Sample, Store, Text}
 
-  @pool [
-    {:opened, "sockets_opened", "Sockets that helpers opened"},
-    {:failed, "opens_failed", "Requests answered with a step's errno"},
-    {:refused, "opens_refused", "Requests that no helper was to serve"},
-    {:cancelled, "opens_cancelled", "Requests given up before they were served"},
-    {:entered, "namespaces_entered", "Times a helper entered a namespace"},
-    {:started, "helpers_started", "Helper threads started"},
-    {:died, "helpers_died", "Helper threads that died of a panic"}
-  ]
+  @fresh 1_000
 
-  @spec render() :: iodata()
-  def render do
+  # What counts since the start in Nlns.info/0. The others are what is so now.
+  @counters ~w(opened failed refused cancelled entered started died)a
+
+  @spec start_link(term()) :: GenServer.on_start()
+  def start_link(_), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @spec text() :: binary()
+  def text, do: GenServer.call(__MODULE__, :text, :infinity)
+
+  @impl true
+  def init(nil), do: {:ok, {nil, nil}}
+
+  @impl true
+  def handle_call(:text, _from, {made, text}) do
+    now = System.monotonic_time(:millisecond)
+
+    if made != nil and now - made < @fresh,
+      do: {:reply, text, {made, text}},
+      else: render() |> then(&{:reply, &1, {now, &1}, :hibernate})
+  end
+
+  defp render do
     rows = Store.all()
-    [namespaces(rows), interfaces(rows), agent(), pool(Nlns.info())]
+    IO.iodata_to_binary([namespaces(rows), interfaces(rows), agent(), pool(Nlns.info())])
   end
 
   defp namespaces(rows) do
-    read = for {namespace, sample} <- rows, sample, do: {labels(netns: namespace.id), sample}
+    up = for {%{id: id}, %{error: error}} <- rows, do: {labels(netns: id), boolean(error == nil)}
 
-    [
-      family(
-        :gauge,
-        "netns_agent_namespaces",
-        "Network namespaces that are followed",
-        length(rows)
-      ),
-      family(
-        :gauge,
-        "netns_agent_namespace_up",
-        "Whether the last scrape of the namespace succeeded",
-        for({labels, sample} <- read, do: {labels, boolean(is_nil(sample.error))})
-      ),
-      family(
-        :gauge,
-        "netns_agent_scrape_duration_seconds",
-        "How long the last scrape of the namespace took",
-        for({labels, sample} <- read, do: {labels, sample.took / 1_000_000})
-      ),
-      family(
-        :gauge,
-        "netns_agent_namespace_info",
-        "Where the namespace is found",
-        for({namespace, sample} <- rows, do: {where(namespace, sample), 1})
-      )
-    ]
-  end
-
-  defp where(namespace, sample) do
-    path = Namespace.path(hd(namespace.places))
-    labels(netns: namespace.id, path: path, command: (sample && sample.command) || "")
-  end
-
-  defp interfaces(rows) do
-    links =
-      for {namespace, %{error: nil, links: links}} <- rows, link <- links do
-        {labels(netns: namespace.id, interface: link.name), link}
+    info =
+      for {%{id: id, paths: [path | _]}, sample} <- rows do
+        {labels(netns: id, path: Text.readable(path), command: sample && sample.command), 1}
       end
 
     [
-      family(
-        :gauge,
-        "netns_interface_up",
-        "Whether the interface is up",
-        for({labels, link} <- links, do: {labels, boolean(link.up?)})
-      )
-      | for {key, name, help} <- @interfaces do
-          values = for {labels, link} <- links, do: {labels, Map.fetch!(link.counters, key)}
-          family(:counter, "netns_interface_#{name}_total", help, values)
+      gauge("netns_agent_namespaces", "Network namespaces that are followed", length(rows)),
+      gauge("netns_agent_namespace_up", "Whether the last scrape of the namespace succeeded", up),
+      gauge("netns_agent_namespace_info", "Where the namespace is found", info)
+    ]
+  end
+
+  # The labels are made once for an interface and used for all of its counters.
+  defp interfaces(rows) do
+    links =
+      for {%{id: id}, %{error: nil, links: links}} <- rows,
+          link <- links,
+          do: {labels(netns: id, interface: link.name), link}
+
+    up = for {labels, link} <- links, do: {labels, boolean(link.up?)}
+
+    [
+      gauge("netns_interface_up", "Whether the interface is up", up)
+      | for key <- Sample.counters() do
+          values = for {labels, link} <- links, do: {labels, link.counters[key]}
+
+          counter(
+            "netns_interface_#{key}_total",
+            "The interface's #{key} in IFLA_STATS64",
+            values
+          )
         end
     ]
   end
 
   defp agent do
+    took = for {lane, us} <- Store.labelled(:round_took), do: {labels(lane: lane), us / 1_000_000}
+    number = &Store.get(&1, 0)
+
+    by = fn name, label ->
+      for {key, n} <- Store.labelled(name), do: {labels([{label, key}]), n}
+    end
+
     [
-      counter("netns_agent_scrapes_total", "Scrapes of a namespace", :scrapes),
-      by("netns_agent_scrape_failures_total", "Scrapes that failed, by where", :failures, :at),
-      by("netns_agent_rounds_total", "Rounds of scrapes", :rounds, :lane),
-      by("netns_agent_rounds_late_total", "Rounds skipped for a slow one", :rounds_late, :lane),
-      family(
-        :gauge,
-        "netns_agent_round_duration_seconds",
-        "How long the last round took",
-        for {lane, took} <- Store.labelled(:round_took) do
-          {labels(lane: lane), System.convert_time_unit(took, :native, :microsecond) / 1_000_000}
-        end
-      ),
-      counter("netns_agent_namespaces_come_total", "Namespaces that came", :came),
-      counter("netns_agent_namespaces_gone_total", "Namespaces that went", :gone),
-      family(
-        :gauge,
-        "netns_agent_namespaces_not_followed",
-        "Namespaces beyond max_namespaces",
-        Store.get(:dropped, 0)
-      )
+      counter("netns_agent_scrapes_total", "Scrapes of a namespace", number.(:scrapes)),
+      counter("netns_agent_scrape_failures_total", "Scrapes that failed", by.(:failures, :at)),
+      counter("netns_agent_rounds_total", "Rounds of scrapes", by.(:rounds, :lane)),
+      counter("netns_agent_rounds_late_total", "Rounds left out", by.(:rounds_late, :lane)),
+      gauge("netns_agent_round_duration_seconds", "How long the last round took", took),
+      counter("netns_agent_namespaces_come_total", "Namespaces that came", number.(:came)),
+      counter("netns_agent_namespaces_gone_total", "Namespaces that went", number.(:gone)),
+      gauge("netns_agent_namespaces_not_followed", "Beyond max_namespaces", number.(:dropped))
     ]
   end
 
   defp pool(nil), do: []
 
   defp pool(info) do
-    states = Enum.frequencies_by(info.helpers, & &1.state)
+    for {key, n} <- Map.put(info, :helpers, length(info.helpers)), is_integer(n) do
+      help = "#{key} in Nlns.info/0"
 
-    [
-      family(
-        :gauge,
-        "nlns_helpers",
-        "Helper threads by state",
-        for state <- [:parked, :pinned, :serving, :stuck] do
-          {labels(state: state), Map.get(states, state, 0)}
-        end
-      ),
-      family(:gauge, "nlns_max_helpers", "Helper threads at most", info.max_helpers),
-      family(:gauge, "nlns_requests_waiting", "Requests in queues", info.waiting)
-      | for(
-          {key, name, help} <- @pool,
-          do: family(:counter, "nlns_#{name}_total", help, info[key])
-        )
-    ]
+      if key in @counters,
+        do: counter("nlns_#{key}_total", help, n),
+        else: gauge("nlns_#{key}", help, n)
+    end
   end
 
-  defp counter(name, help, key), do: family(:counter, name, help, Store.get(key, 0))
-
-  defp by(name, help, key, label) do
-    values = for {value, n} <- Store.labelled(key), do: {labels([{label, value}]), n}
-    family(:counter, name, help, values)
-  end
+  defp gauge(name, help, values), do: family("gauge", name, help, values)
+  defp counter(name, help, values), do: family("counter", name, help, values)
 
   defp family(_type, _name, _help, []), do: []
   defp family(type, name, help, n) when is_number(n), do: family(type, name, help, [{"", n}])
 
   defp family(type, name, help, values) do
-    [
-      ["# HELP ", name, " ", help, ".\n# TYPE ", name, " ", Atom.to_string(type), "\n"]
-      | for({labels, value} <- values, do: [name, labels, " ", to_string(value), "\n"])
-    ]
+    lines = for {labels, value} <- values, do: [name, labels, " ", to_string(value), "\n"]
+    ["# HELP ", name, " ", help, ".\n# TYPE ", name, " ", type, "\n" | lines]
   end
 
-  # Made once for an interface and used for all of its counters.
   defp labels(labels) do
-    pairs =
-      for {name, value} <- labels do
-        [to_string(name), "=\"", Escape.label(to_string(value)), "\""]
-      end
-
-    IO.iodata_to_binary(["{", Enum.intersperse(pairs, ","), "}"])
+    "{" <> Enum.map_join(labels, ",", fn {k, v} -> "#{k}=#{Text.quoted(to_string(v))}" end) <> "}"
   end
 
   defp boolean(true), do: 1

@@ -1,83 +1,72 @@
 defmodule NetnsAgent.Page do
   @moduledoc """
-  The page: one HTML document that needs nothing else. Its script fetches it again as often as
-  namespaces are scraped, and puts the new `<main>` in the place of the old one.
+  The page: one HTML document, which asks for what it shows as often as namespaces are read.
+
+  Names get into it as text only (`textContent`), and its Content-Security-Policy lets nothing run or be
+  fetched but its own.
   """
 
-  require EEx
+  alias NetnsAgent.{Cluster, Config, Sample, Store, Text}
 
-  alias NetnsAgent.{Cluster, Config, Namespace, Store}
-  alias NetnsAgent.Page.Format
+  [html, style, script] =
+    for name <- ~w(page.html page.css page.js) do
+      @external_resource path = Path.join([__DIR__, "page", name])
+      File.read!(path)
+    end
 
-  @directory Path.join(__DIR__, "page")
-  @template Path.join(@directory, "page.html.eex")
-  @style File.read!(Path.join(@directory, "page.css"))
-  @script File.read!(Path.join(@directory, "page.js"))
+  hash = &Base.encode64(:crypto.hash(:sha256, &1))
 
-  for file <- ~w(page.html.eex page.css page.js),
-      do: @external_resource(Path.join(@directory, file))
-
-  # Namespaces on one page; the filter finds the others.
-  @limit 200
-
-  # The browser runs and shows what is in this file, and what a namespace smuggles in by its name it
-  # does not.
+  @html html |> String.replace("STYLE", style) |> String.replace("SCRIPT", script)
   @policy "default-src 'none'; connect-src 'self'; img-src data:; form-action 'self'; " <>
             "base-uri 'none'; frame-ancestors 'none'; " <>
-            "style-src 'sha256-#{Base.encode64(:crypto.hash(:sha256, @style))}'; " <>
-            "script-src 'sha256-#{Base.encode64(:crypto.hash(:sha256, @script))}'"
+            "style-src 'sha256-#{hash.(style)}'; script-src 'sha256-#{hash.(script)}'"
+
+  # Namespaces in one answer; the filter finds the others.
+  @limit 200
+
+  @spec document() :: String.t()
+  def document, do: @html
 
   @spec headers() :: [{String.t(), String.t()}]
-  def headers, do: [{"content-security-policy", @policy}]
+  def headers,
+    do: [{"content-type", "text/html; charset=utf-8"}, {"content-security-policy", @policy}]
 
-  @doc "The page with those namespaces whose name contains `query`."
-  @spec render(String.t(), Config.t()) :: iodata()
-  def render(query, config) do
-    rows = for {ns, sample} <- Store.all(), matches?(ns, query), do: {ns, sample}
+  @doc "What it shows: everything, and of the namespaces those whose name contains `query`."
+  @spec content(String.t(), Config.t()) :: %{atom() => term()}
+  def content(query, config) do
+    rows =
+      for {namespace, sample} <- Store.all(), namespace.id =~ query, do: row(namespace, sample)
 
-    template(
-      style: {:safe, @style},
-      script: {:safe, @script},
+    pool = Nlns.info()
+
+    %{
       every: config.scrape_every,
-      query: query,
       summary: NetnsAgent.summary(),
-      rows: rows |> Enum.sort_by(&order/1) |> Enum.take(@limit),
+      # Those that need somebody's eyes come first.
+      namespaces: rows |> Enum.sort_by(&{&1.state != :failing, &1.id}) |> Enum.take(@limit),
       matching: length(rows),
-      rounds: Store.labelled(:round_took),
-      pool: Nlns.info(),
-      machines: machines(),
-      now: System.monotonic_time(:millisecond)
-    )
+      # One machine is no cluster.
+      machines: if(Cluster.nodes() == [node()], do: [], else: Cluster.overview()),
+      pool:
+        pool &&
+          pool
+          |> Map.take([:max_helpers, :stuck, :waiting])
+          |> Map.put(:helpers, length(pool.helpers))
+    }
   end
 
-  EEx.function_from_file(:defp, :template, @template, [:assigns],
-    engine: NetnsAgent.Page.Engine,
-    trim: true
-  )
+  defp row(namespace, sample) do
+    %{error: error} = known = sample || %Sample{at: 0}
 
-  # Those that need somebody's eyes first.
-  defp order({namespace, %{error: error}}), do: {is_nil(error), namespace.id}
-  defp order({namespace, nil}), do: {true, namespace.id}
-
-  defp matches?(_namespace, ""), do: true
-  defp matches?(namespace, query), do: String.contains?(namespace.id, query)
-
-  # One machine is no cluster.
-  defp machines, do: if(Cluster.nodes() == [node()], do: [], else: Cluster.overview())
-
-  defp state(nil), do: "new"
-  defp state(%{error: nil}), do: "ok"
-  defp state(_sample), do: "failing"
-
-  defp took(rounds, lane) do
-    case List.keyfind(rounds, lane, 0) do
-      {_, took} -> took |> System.convert_time_unit(:native, :microsecond) |> Format.duration()
-      nil -> "–"
-    end
+    %{
+      id: namespace.id,
+      path: Text.readable(hd(namespace.paths)),
+      processes: namespace.processes,
+      state: if(error, do: :failing, else: if(sample, do: :ok, else: :new)),
+      error: error && elem(error, 1),
+      command: known.command,
+      links: known.links,
+      more: known.more?
+    }
   end
-
-  defp trouble(link, key), do: link.counters[:"rx_#{key}"] + link.counters[:"tx_#{key}"]
-
-  defp packets(%{rates: %{rx_packets: rx, tx_packets: tx}}), do: rx + tx
-  defp packets(_link), do: nil
 end

@@ -1,75 +1,65 @@
 defmodule NetnsAgent.Sample do
   @moduledoc """
-  What is known of one namespace after its last scrape.
-
-    * `at` - when it was read (monotonic, ms), `took` - how long that took (µs)
-    * `links` - its interfaces; after a failure, those of the last success
-    * `more?` - whether it has more interfaces than the agent reads
-    * `error` - `nil`, or why the last scrape failed; `failures` - how many have failed in a row
-    * `cookie` - which namespace it was. Counters are compared only within one
-    * `history` - bytes per second in both directions of all interfaces, newest first
-    * `command` - the process that holds it, if it has no file
+  What is known of one namespace after it was read: its interfaces (after a failure those of the last
+  success), and with each counter what it grew by per second since the reading before (`rates`).
   """
 
-  alias NetnsAgent.{Link, Scrape}
+  @counters ~w(rx_packets tx_packets rx_bytes tx_bytes rx_errors tx_errors rx_dropped tx_dropped)a
 
-  @history 40
+  @enforce_keys [:at]
+  defstruct at: nil, links: [], more?: false, error: nil, failures: 0, command: nil
 
-  defstruct at: nil,
-            took: 0,
-            links: [],
-            more?: false,
-            error: nil,
-            failures: 0,
-            cookie: nil,
-            history: [],
-            command: nil
-
-  @type t :: %__MODULE__{
-          at: integer(),
-          took: non_neg_integer(),
-          links: [Link.t()],
-          more?: boolean(),
-          error: nil | Scrape.error(),
-          failures: non_neg_integer(),
-          cookie: non_neg_integer() | nil,
-          history: [float()],
-          command: binary() | nil
+  @typedoc "An interface; `counters` as the kernel has them in IFLA_STATS64 (linux/if_link.h)."
+  @type link :: %{
+          index: pos_integer(),
+          name: String.t(),
+          up?: boolean(),
+          counters: %{atom() => non_neg_integer()},
+          rates: %{optional(atom()) => float()}
         }
 
-  @doc "The sample after this reading; `before` is the one it follows, if any."
-  @spec read(t() | nil, Scrape.reading(), integer(), non_neg_integer()) :: t()
-  def read(%__MODULE__{cookie: cookie} = before, %{cookie: cookie} = reading, at, took) do
-    last = Map.new(before.links, &{&1.index, &1})
-    links = Enum.map(reading.links, &Link.with_rates(&1, last[&1.index], at - before.at))
-    sample = first(%{reading | links: links}, at, took)
-    %{sample | history: Enum.take([traffic(links) | before.history], @history)}
+  @typedoc "What reading gave; the error is one word for a metric's label and a sentence for people."
+  @type reading :: {:ok, [link()], more? :: boolean()} | {:error, {atom(), String.t()}}
+
+  @typedoc """
+    * `at` - when it was read, monotonic, ms
+    * `more?` - whether it has more interfaces than the agent reads
+    * `error` - why the last reading failed, if it did; `failures` - how many have, in a row
+    * `command` - the process that holds it, if it has no file
+  """
+  @type t :: %__MODULE__{
+          at: integer(),
+          links: [link()],
+          more?: boolean(),
+          error: nil | {atom(), String.t()},
+          failures: non_neg_integer(),
+          command: String.t() | nil
+        }
+
+  @doc "The counters in the order of `struct rtnl_link_stats64`, which begins with them."
+  @spec counters() :: [atom()]
+  def counters, do: @counters
+
+  @doc "The sample after a reading at `at`; `before` is the one it follows, if any."
+  @spec next(t() | nil, reading(), integer()) :: t()
+  def next(before, {:ok, links, more?}, at) do
+    last = Map.new((before && before.links) || [], &{&1.index, &1})
+    links = for link <- links, do: %{link | rates: rates(link, last[link.index], before, at)}
+    %__MODULE__{at: at, links: links, more?: more?, command: before && before.command}
   end
 
-  def read(_before, reading, at, took), do: first(reading, at, took)
-
-  @doc "The sample after a failure: what was known stays, without rates."
-  @spec failed(t() | nil, Scrape.error(), integer(), non_neg_integer()) :: t()
-  def failed(before, error, at, took) do
+  def next(before, {:error, error}, at) do
     before = before || %__MODULE__{at: at}
-    links = Enum.map(before.links, &%{&1 | rates: %{}})
-    %{before | links: links, took: took, error: error, failures: before.failures + 1}
+    links = for link <- before.links, do: %{link | rates: %{}}
+    %{before | links: links, error: error, failures: before.failures + 1}
   end
 
-  defp first(reading, at, took) do
-    %__MODULE__{
-      at: at,
-      took: took,
-      links: reading.links,
-      more?: reading.more?,
-      cookie: reading.cookie,
-      command: reading.command
-    }
-  end
-
-  defp traffic(links) do
-    for link <- links, key <- [:rx_bytes, :tx_bytes], reduce: 0.0 do
-      sum -> sum + Map.get(link.rates, key, 0.0)
+  # A counter that went down was set to zero meanwhile, and has no rate.
+  defp rates(link, last, before, at) when last != nil and at > before.at do
+    for {counter, n} <- link.counters, n >= last.counters[counter], into: %{} do
+      {counter, (n - last.counters[counter]) * 1_000 / (at - before.at)}
     end
   end
+
+  defp rates(_link, _last, _before, _at), do: %{}
 end

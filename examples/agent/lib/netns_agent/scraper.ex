@@ -2,87 +2,106 @@ defmodule NetnsAgent.Scraper do
   @moduledoc """
   Has every namespace read on schedule.
 
-  Namespaces are in one of three lanes, after what became of their last scrape: `:fresh` (none yet),
-  `:healthy`, `:failing`. A lane runs one round at a time, and each has its own bound of concurrency,
-  so namespaces that time out make only each other wait. A round that is due while the last one of
-  its lane is running is skipped and counted as late.
+  Namespaces are in one of three lanes, after what became of their last reading: `:fresh` (none yet),
+  `:healthy`, `:failing`. A lane is a process with a bound of its own, so that namespaces which time out
+  make only each other wait. Rounds that are due while a lane is busy are left out and counted as late.
   """
 
   use GenServer
 
-  require Logger
+  alias NetnsAgent.{Config, Netlink, Sample, Store, Text}
 
-  alias NetnsAgent.{Config, Round, Scrape, Store}
+  @type lane :: :fresh | :healthy | :failing
 
-  @lanes [:fresh, :healthy, :failing]
+  @typedoc "Reads namespaces by their paths, lazily: an element for each, in any order."
+  @type read :: ([binary()], Config.t() -> Enumerable.t({binary(), Sample.reading() | :gone}))
 
-  @doc "`scrape` is what reads a namespace; a test may want a worse one."
-  @spec start_link(Config.t(), Round.scrape()) :: GenServer.on_start()
-  def start_link(config, scrape \\ &Scrape.run/2) do
-    GenServer.start_link(__MODULE__, {config, scrape}, name: __MODULE__)
+  @spec child_spec({lane(), Config.t()} | {lane(), Config.t(), read()}) :: Supervisor.child_spec()
+  def child_spec({lane, config}), do: child_spec({lane, config, &Netlink.read/2})
+
+  def child_spec({lane, _config, _read} = state) do
+    start = {GenServer, :start_link, [__MODULE__, state, [name: name(lane)]]}
+    %{id: {__MODULE__, lane}, start: start}
   end
 
   @doc "Tells that there are namespaces that have not been read yet."
   @spec fresh() :: :ok
-  def fresh, do: GenServer.cast(__MODULE__, :fresh)
+  def fresh, do: GenServer.cast(name(:fresh), :round)
+
+  @doc "What the process of a lane is called."
+  @spec name(lane()) :: atom()
+  def name(lane), do: Module.concat(__MODULE__, lane)
 
   @impl true
-  def init({config, scrape}) do
-    schedule(config)
-    {:ok, %{config: config, scrape: scrape, running: %{}}}
+  def init({_lane, config, _read} = state) do
+    Process.send_after(self(), :round, config.scrape_every)
+    {:ok, state}
   end
 
   @impl true
-  def handle_cast(:fresh, state), do: {:noreply, start(state, :fresh)}
+  def handle_cast(:round, state) do
+    run(state)
+    {:noreply, state, :hibernate}
+  end
 
   @impl true
-  def handle_info(:round, state) do
-    schedule(state.config)
-    {late, idle} = Enum.split_with(@lanes, &running?(state, &1))
-    Enum.each(late, &Store.count({:rounds_late, &1}))
-    {:noreply, Enum.reduce(idle, state, &start(&2, &1))}
+  def handle_info(:round, {lane, %{scrape_every: every}, _read} = state) do
+    took = div(run(state), 1_000)
+    if took >= every, do: Store.count({:rounds_late, lane}, div(took, every))
+    Process.send_after(self(), :round, every - rem(took, every))
+    {:noreply, state, :hibernate}
   end
 
-  def handle_info({ref, :ok}, state) when is_map_key(state.running, ref) do
-    Process.demonitor(ref, [:flush])
-    {:noreply, finish(state, ref)}
-  end
+  # Returns how long it took, in µs.
+  defp run({lane, config, read}) do
+    members = for {namespace, sample} <- Store.all(), lane(sample) == lane, do: namespace
+    {took, :ok} = :timer.tc(fn -> read_all(members, config, read) end)
 
-  def handle_info({:DOWN, ref, :process, _pid, reason}, state)
-      when is_map_key(state.running, ref) do
-    Logger.error("netns_agent: a round ended with " <> Exception.format_exit(reason))
-    {:noreply, finish(state, ref)}
-  end
+    if members != [] do
+      Store.count({:rounds, lane})
+      Store.set({:round_took, lane}, took)
+    end
 
-  defp schedule(config), do: Process.send_after(self(), :round, config.scrape_every)
-
-  defp start(state, lane) do
-    if running?(state, lane), do: state, else: start(state, lane, members(lane))
-  end
-
-  defp start(state, _lane, []), do: state
-
-  defp start(%{config: config, scrape: scrape} = state, lane, namespaces) do
-    run = fn -> Round.run(namespaces, config, scrape) end
-    task = Task.Supervisor.async_nolink(NetnsAgent.Tasks, run)
-    put_in(state.running[task.ref], {lane, System.monotonic_time()})
-  end
-
-  defp finish(state, ref) do
-    {{lane, started}, state} = pop_in(state.running[ref])
-    Store.count({:rounds, lane})
-    Store.set({:round_took, lane}, System.monotonic_time() - started)
-    # Some may have come while this lane could not begin.
-    if lane == :fresh, do: start(state, :fresh), else: state
-  end
-
-  defp running?(state, lane), do: Enum.any?(state.running, fn {_, {l, _}} -> l == lane end)
-
-  defp members(lane) do
-    for {namespace, sample} <- Store.all(), lane(sample) == lane, do: namespace
+    took
   end
 
   defp lane(nil), do: :fresh
   defp lane(%{error: nil}), do: :healthy
   defp lane(_sample), do: :failing
+
+  # A process may have ended while others are still in its namespace, which then are asked for by the next path.
+  defp read_all([], _config, _read), do: :ok
+
+  defp read_all(namespaces, config, read) do
+    asked = Map.new(namespaces, &{hd(&1.paths), &1})
+
+    again =
+      for {path, reading} <- read.(Map.keys(asked), config),
+          keep(asked[path], path, reading) == :gone,
+          [_ | [_ | _] = others] <- [asked[path].paths],
+          do: %{asked[path] | paths: others}
+
+    read_all(again, config, read)
+  end
+
+  # If nothing is at any of its paths any more, that is no error, only news that is late.
+  defp keep(_namespace, _path, :gone), do: :gone
+
+  defp keep(namespace, path, reading) do
+    with {:ok, {_namespace, before}} <- Store.fetch(namespace.id) do
+      sample = Sample.next(before, reading, System.monotonic_time(:millisecond))
+      Store.put_sample(namespace.id, %{sample | command: sample.command || command(path)})
+    end
+
+    Store.count(:scrapes)
+    with {:error, {kind, _text}} <- reading, do: Store.count({:failures, kind})
+  end
+
+  # What the process is called, for a namespace that has no name of its own.
+  defp command(path) do
+    with [process, ""] <- String.split(path, "/ns/net"),
+         {:ok, comm} <- File.read(process <> "/comm"),
+         do: comm |> String.trim_trailing("\n") |> Text.readable(),
+         else: (_ -> nil)
+  end
 end

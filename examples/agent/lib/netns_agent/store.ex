@@ -8,7 +8,7 @@ defmodule NetnsAgent.Store do
 
   use GenServer
 
-  alias NetnsAgent.{Namespace, Sample}
+  alias NetnsAgent.{Discovery.Namespace, Sample}
 
   @namespaces __MODULE__.Namespaces
   @numbers __MODULE__.Numbers
@@ -26,14 +26,11 @@ defmodule NetnsAgent.Store do
     {:ok, nil}
   end
 
-  @doc """
-  A namespace that was found. One that is known keeps its sample; another with the same id, which
-  its inode shows, starts without. `:new` if it has no sample that is its own.
-  """
+  @doc "Keeps a namespace: `:known` with its sample, `:new` without one, also if its id was another's."
   @spec put(Namespace.t()) :: :new | :known
-  def put(%Namespace{id: id, inode: inode} = namespace) do
+  def put(%Namespace{id: id, identity: identity} = namespace) do
     case :ets.lookup(@namespaces, id) do
-      [{^id, %{inode: ^inode}, _sample}] ->
+      [{^id, %{identity: ^identity}, _sample}] ->
         :ets.update_element(@namespaces, id, {2, namespace})
         :known
 
@@ -44,16 +41,11 @@ defmodule NetnsAgent.Store do
   end
 
   @doc "Keeps a sample, if its namespace has not gone in the meantime."
-  @spec put_sample(Namespace.t(), Sample.t()) :: boolean()
-  def put_sample(%Namespace{id: id}, sample) do
-    :ets.update_element(@namespaces, id, {3, sample})
-  end
+  @spec put_sample(String.t(), Sample.t()) :: boolean()
+  def put_sample(id, sample), do: :ets.update_element(@namespaces, id, {3, sample})
 
   @spec delete(String.t()) :: true
   def delete(id), do: :ets.delete(@namespaces, id)
-
-  @spec ids() :: [String.t()]
-  def ids, do: :ets.select(@namespaces, [{{:"$1", :_, :_}, [], [:"$1"]}])
 
   @spec fetch(String.t()) :: {:ok, row()} | :error
   def fetch(id) do
@@ -63,10 +55,9 @@ defmodule NetnsAgent.Store do
     end
   end
 
+  @doc "Every namespace with its last sample, by id."
   @spec all() :: [row()]
-  def all do
-    for {_id, namespace, sample} <- :ets.tab2list(@namespaces), do: {namespace, sample}
-  end
+  def all, do: :ets.select(@namespaces, [{{:_, :"$1", :"$2"}, [], [{{:"$1", :"$2"}}]}])
 
   @doc "Adds to a counter, which begins at 0."
   @spec count(term(), integer()) :: integer()

@@ -1,10 +1,7 @@
 defmodule NetnsAgent.Watcher do
   @moduledoc """
-  Follows namespaces as they come and go.
-
-  By looking again and again: procfs cannot be watched, and a look costs two microseconds a name and
-  seven a process. A namespace is known `discover_every` after it was made, at the latest, and is then
-  read at once.
+  Follows namespaces as they come and go, by looking again and again: procfs cannot be watched. One is
+  known, and read, `discover_every` after it was made at the latest.
   """
 
   use GenServer
@@ -17,33 +14,26 @@ defmodule NetnsAgent.Watcher do
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
 
   @impl true
-  def init(config), do: {:ok, %{config: config, dropped: 0}, {:continue, :look}}
+  def init(config), do: {:ok, config, {:continue, :look}}
 
   @impl true
-  def handle_continue(:look, state), do: look(state)
-
-  @impl true
-  def handle_info(:look, state), do: look(state)
-
-  defp look(%{config: config} = state) do
+  def handle_continue(:look, config) do
     {found, dropped} = Discovery.scan(config)
-
-    for id <- Store.ids(), not is_map_key(found, id), do: gone(id)
+    gone = for {%{id: id}, _} <- Store.all(), not is_map_key(found, id), do: Store.delete(id)
     new = for {_id, namespace} <- found, Store.put(namespace) == :new, do: namespace
+    Store.count(:gone, length(gone))
     Store.count(:came, length(new))
     if new != [], do: Scraper.fresh()
 
-    if dropped > 0 and state.dropped == 0 do
+    if dropped > 0 and Store.get(:dropped, 0) == 0 do
       Logger.warning("netns_agent: #{dropped} namespaces more than max_namespaces, not followed")
     end
 
     Store.set(:dropped, dropped)
     Process.send_after(self(), :look, config.discover_every)
-    {:noreply, %{state | dropped: dropped}}
+    {:noreply, config}
   end
 
-  defp gone(id) do
-    Store.delete(id)
-    Store.count(:gone)
-  end
+  @impl true
+  def handle_info(:look, config), do: {:noreply, config, {:continue, :look}}
 end

@@ -44,6 +44,23 @@ defmodule NetnsAgent.Test.AgentCase do
     end)
   end
 
+  @doc "Has so many namespaces of two interfaces be known, which are nowhere, until the agent looks again."
+  def pretend(count) do
+    eventually(fn -> NetnsAgent.Store.get(:dropped) end)
+    counters = Map.new(NetnsAgent.Sample.counters(), &{&1, 1_000_000_000})
+    link = %{index: 1, name: "lo", up?: true, counters: counters, rates: %{}}
+
+    sample =
+      NetnsAgent.Sample.next(nil, {:ok, [link, %{link | index: 2, name: "eth0"}], false}, 0)
+
+    for n <- 1..count do
+      id = "namespace-#{n}"
+      namespace = %NetnsAgent.Discovery.Namespace{id: id, identity: {n, nil}, paths: ["/#{id}"]}
+      NetnsAgent.Store.put(namespace)
+      NetnsAgent.Store.put_sample(id, sample)
+    end
+  end
+
   @doc "What `fun` returns as soon as that is true; fails when it is not within `bound` ms."
   def eventually(fun, bound \\ 5_000) do
     until = System.monotonic_time(:millisecond) + bound
@@ -64,8 +81,12 @@ defmodule NetnsAgent.Test.AgentCase do
     end
   end
 
-  @doc "GETs from the agent: status, headers, body."
-  def get(path), do: request("GET #{path} HTTP/1.1\r\nhost: x\r\n\r\n")
+  @doc "Asks the agent: status, headers, body."
+  def get(path, headers \\ ""), do: ask("GET", path, headers)
+  def post(path, headers \\ ""), do: ask("POST", path, headers)
+
+  defp ask(method, path, headers),
+    do: request("#{method} #{path} HTTP/1.1\r\nhost: localhost\r\n#{headers}\r\n")
 
   @doc "Sends bytes to the agent and reads until it closes: status, headers, body."
   def request(bytes) do

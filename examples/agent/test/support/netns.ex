@@ -15,6 +15,12 @@ defmodule NetnsAgent.Test.Netns do
     name
   end
 
+  @doc "The name of the namespace that a link leads to."
+  def target(link) do
+    {:ok, path} = :file.read_link(link)
+    Path.basename(to_string(path))
+  end
+
   @doc "A namespace file that is none: the namespace behind it is of another kind."
   def broken(name \\ unique()) do
     path = "/run/netns/" <> name

@@ -1,97 +1,140 @@
 defmodule NetnsAgent.Http.Connection do
-  @moduledoc "One request and its answer. What it asks for is `NetnsAgent.Http.Router`'s business."
+  @moduledoc """
+  One request and its answer: reads the head, has OTP parse it, and answers if the client calls the agent
+  by a name that it goes by. What was asked for is `NetnsAgent.Http.Router`'s business.
+  """
 
   require Logger
 
-  alias NetnsAgent.{Config, Http.Router}
+  alias NetnsAgent.{Config, Http, Http.Router}
 
-  # ms until the request line and the headers are there.
+  # ms and bytes until the request's line and headers are there, and then for what a client still sends.
   @timeout 5_000
-  @max_headers 64
+  @max_head 16_384
+  @max_line 8_192
+  @linger 1_000
+  @max_rest 1_048_576
 
-  @reasons %{
-    200 => "OK",
-    400 => "Bad Request",
-    404 => "Not Found",
-    405 => "Method Not Allowed",
-    431 => "Request Header Fields Too Large",
-    500 => "Internal Server Error",
-    503 => "Service Unavailable"
-  }
+  @always "connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
 
   @spec serve(:gen_tcp.socket(), Config.t()) :: :ok
   def serve(socket, config) do
-    deadline = System.monotonic_time(:millisecond) + @timeout
+    receive do
+      :yours -> :ok
+    end
 
-    case request(socket, deadline) do
-      {:ok, method, target} -> reply(socket, method, answer(method, target, config))
-      {:refuse, status} -> reply(socket, :GET, text(status))
-      # It went away, or took too long: nobody to tell.
-      :closed -> :ok
+    with {:ok, head} <- Http.in_stage(:asking, fn -> read(socket, "", now() + @timeout) end) do
+      {method, answer} = answer(head, socket, config)
+
+      Http.in_stage(:taking, fn ->
+        :gen_tcp.send(socket, format(method, answer))
+
+        # Closing with unread bytes resets the connection, and the client may lose the answer: tcp(7).
+        :gen_tcp.shutdown(socket, :write)
+        drain(socket, now() + @linger, @max_rest)
+      end)
     end
 
     :gen_tcp.close(socket)
   end
 
-  defp request(socket, deadline) do
-    case receive_packet(socket, deadline) do
-      {:ok, {:http_request, method, target, _version}} ->
-        headers(socket, deadline, method, target, @max_headers)
+  defp now, do: System.monotonic_time(:millisecond)
 
-      {:ok, {:http_error, _line}} ->
-        {:refuse, 400}
-
-      # The line is longer than the socket's packet_size.
-      {:error, :emsgsize} ->
-        {:refuse, 431}
-
-      {:error, _} ->
-        :closed
+  # One that is too long is read as far as it shows that.
+  defp read(socket, head, deadline) do
+    if head =~ "\r\n\r\n" or byte_size(head) > @max_head do
+      {:ok, head}
+    else
+      with {:ok, more} <- :gen_tcp.recv(socket, 0, max(deadline - now(), 0)),
+           do: read(socket, head <> more, deadline)
     end
   end
 
-  defp headers(socket, deadline, method, target, left) do
-    case receive_packet(socket, deadline) do
-      {:ok, :http_eoh} -> {:ok, method, target}
-      {:ok, {:http_header, _, _, _, _}} when left == 0 -> {:refuse, 431}
-      {:ok, {:http_header, _, _, _, _}} -> headers(socket, deadline, method, target, left - 1)
-      {:ok, {:http_error, _line}} -> {:refuse, 400}
-      {:error, :emsgsize} -> {:refuse, 431}
-      {:error, _} -> :closed
+  defp drain(socket, deadline, left) do
+    with {:ok, bytes} when byte_size(bytes) < left <-
+           :gen_tcp.recv(socket, 0, max(deadline - now(), 0)),
+         do: drain(socket, deadline, left - byte_size(bytes))
+  end
+
+  # A page from elsewhere can make its own name lead here (DNS rebinding), or have its visitors' browsers
+  # send what it likes. The first calls the agent by a wrong name, and the second says where it is from.
+  defp answer(head, socket, config) do
+    {line, _} = split(head, "\r\n")
+    {head, _} = split(head, "\r\n\r\n")
+
+    with :ok <- check(byte_size(line) <= @max_line, 414),
+         :ok <- check(byte_size(head) <= @max_head, 431),
+         {:ok, {:http_request, method, target, version}, rest} <-
+           :erlang.decode_packet(:http_bin, head <> "\r\n\r\n", []),
+         {:ok, headers} <- headers(rest, []),
+         {:ok, host, target} <- host(target, for({:Host, host} <- headers, do: host), version),
+         :ok <- check(own?(host, socket, config), 421),
+         :ok <- check(not Enum.any?(headers, &foreign?(&1, host)), 403),
+         {path, query} = split(target, "?"),
+         {:ok, query} <- query(query) do
+      {method, route(method, path, query, config)}
+    else
+      status when is_integer(status) -> {:GET, Router.text(status)}
+      _ -> {:GET, Router.text(400)}
     end
   end
 
-  defp receive_packet(socket, deadline) do
-    :gen_tcp.recv(socket, 0, max(deadline - System.monotonic_time(:millisecond), 0))
+  defp check(true, _status), do: :ok
+  defp check(false, status), do: status
+
+  defp split(bytes, mark) do
+    [first | rest] = :binary.split(bytes, mark)
+    {first, IO.iodata_to_binary(rest)}
   end
 
-  defp answer(method, {:abs_path, target}, config) when method in [:GET, :HEAD] do
-    [path | query] = String.split(target, "?", parts: 2)
-    query = query |> Enum.join() |> URI.decode_query()
-    Router.answer(path, query, config)
+  defp headers(rest, done) do
+    case :erlang.decode_packet(:httph_bin, rest, []) do
+      {:ok, {:http_header, _, name, _, value}, rest} -> headers(rest, [{name, value} | done])
+      {:ok, :http_eoh, _} -> {:ok, done}
+      _ -> :error
+    end
+  end
+
+  # RFC 9112, 3.2: the absolute form says itself which host is meant. HTTP/1.0 did without any.
+  defp host({:abs_path, path}, [host], _version), do: {:ok, host, path}
+  defp host({:abs_path, path}, [], {1, 0}), do: {:ok, "localhost", path}
+  defp host({:absoluteURI, :http, host, :undefined, path}, [_], _), do: {:ok, host, path}
+  defp host({:absoluteURI, :http, host, port, path}, [_], _), do: {:ok, "#{host}:#{port}", path}
+  defp host(_target, _hosts, _version), do: :error
+
+  defp own?(host, socket, config) do
+    {:ok, {ip, _port}} = :inet.sockname(socket)
+    name = host |> String.replace(~r/:\d*$/, "") |> String.downcase()
+    name in ["localhost", text(ip), "[#{text(ip)}]" | config.hosts]
+  end
+
+  defp text({0, 0, 0, 0, 0, 0xFFFF, _, _} = ip), do: text(:inet.ipv4_mapped_ipv6_address(ip))
+  defp text(ip), do: ip |> :inet.ntoa() |> to_string()
+
+  defp foreign?({"Origin", origin}, host),
+    do: origin not in ["http://" <> host, "https://" <> host]
+
+  defp foreign?(_header, _host), do: false
+
+  defp query(text) do
+    {:ok, URI.decode_query(text)}
+  rescue
+    # A "%" that begins nothing.
+    ArgumentError -> :error
+  end
+
+  defp route(method, path, query, config) do
+    Router.answer(method, path, query, config)
   rescue
     error ->
       Logger.error("netns_agent: " <> Exception.format(:error, error, __STACKTRACE__))
-      text(500)
+      Router.text(500)
   end
 
-  defp answer(method, _target, _config) when method in [:GET, :HEAD], do: text(400)
-  defp answer(_method, _target, _config), do: text(405)
-
-  defp text(status), do: {status, [{"content-type", "text/plain"}], [@reasons[status], "\n"]}
-
-  defp reply(socket, method, {status, headers, body}) do
-    headers = [
-      {"content-length", Integer.to_string(IO.iodata_length(body))},
-      {"connection", "close"},
-      {"cache-control", "no-store"},
-      {"x-content-type-options", "nosniff"}
-      | headers
-    ]
-
-    head = for {name, value} <- headers, do: [name, ": ", value, "\r\n"]
+  defp format(method, {status, headers, body}) do
+    lines = for {name, value} <- headers, do: [name, ": ", value, "\r\n"]
+    length = "content-length: #{IO.iodata_length(body)}\r\n"
     body = if method == :HEAD, do: "", else: body
-    line = ["HTTP/1.1 ", Integer.to_string(status), " ", @reasons[status], "\r\n"]
-    :gen_tcp.send(socket, [line, head, "\r\n", body])
+    ["HTTP/1.1 #{status} \r\n", @always, length, lines, "\r\n", body]
   end
 end
