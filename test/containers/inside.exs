@@ -26,7 +26,9 @@ end
 meet = fn mine, others ->
   File.write!(Path.join(directory, mine), "")
 
-  Stream.repeatedly(fn -> File.exists?(Path.join(directory, others)) || Process.sleep(20) == :never end)
+  Stream.repeatedly(fn ->
+    File.exists?(Path.join(directory, others)) || Process.sleep(20) == :never
+  end)
   |> Stream.take(1_000)
   |> Enum.any?() || raise "the machine does not answer"
 end

@@ -126,6 +126,18 @@ defmodule Nlns.Netlink.AttributeTest do
     end
   end
 
+  test "last_attribute_may_lack_its_padding" do
+    padded = Attribute.encode([{1, "abcd"}, {2, "x"}])
+
+    for cut <- 1..3 do
+      bytes = binary_part(padded, 0, byte_size(padded) - cut)
+      assert Attribute.decode!(bytes) == [{1, "abcd"}, {2, "x"}]
+      assert Attribute.get!(bytes, 2) == "x"
+      assert Attribute.get!(bytes, 3) == nil
+      assert Attribute.to_map!(bytes, x: {2, :binary}) == %{x: "x"}
+    end
+  end
+
   test "length_of_less_than_a_header_is_an_error" do
     for length <- 0..3 do
       assert Attribute.decode(<<length::native-16, 1::native-16, 0::32>>) ==

@@ -123,6 +123,14 @@ defmodule Nlns.Netlink.MessageTest do
       assert %Ack{errno: 0, message: nil, request: %Message{seq: 9, payload: ""}} = ack
     end
 
+    test "bytes_without_the_flag_are_no_attributes" do
+      <<header::binary-16, _::binary>> = @request
+      text = Attribute.encode(@attributes)
+      payload = <<-22::native-32, header::binary, text::binary>>
+      ack = Ack.decode!(%Message{type: :error, flags: :capped, payload: payload})
+      assert {ack.errno, ack.message, ack.policy} == {22, nil, nil}
+    end
+
     test "end_of_a_dump_may_carry_an_error" do
       assert Ack.decode!(%Message{type: :done, payload: <<0::32>>}) == %Ack{}
 
