@@ -57,6 +57,8 @@ defmodule Nlns do
     * `paths`: paths that have requests or a helper, or had until lately
     * `waiting`: requests in all their queues
     * `closing`: descriptors that are being closed, where that takes time
+    * `held_back`: those of `waiting` that wait until sockets of their kind are closed; `max_closing`: how many
+      of a kind may be closing when another is opened (see `open_socket/5`)
 
   Since the start of the application, each answer once:
 
@@ -81,6 +83,8 @@ defmodule Nlns do
           paths: non_neg_integer(),
           waiting: non_neg_integer(),
           closing: non_neg_integer(),
+          held_back: non_neg_integer(),
+          max_closing: pos_integer(),
           opened: non_neg_integer(),
           exchanged: non_neg_integer(),
           failed: non_neg_integer(),
@@ -123,9 +127,23 @@ defmodule Nlns do
   Running out of the `timeout` returns `{:error, {:thread, 110}}` (`ETIMEDOUT`), and leaves neither a
   descriptor nor a message behind.
 
-  Note: a `:packet` socket takes two descriptors while it is open. Its last close takes the kernel
-  milliseconds, and a scheduler would wait for it if its owner died. A thread of nlns does it instead, soon
-  after `:socket.close/1` has returned (`closing` of `info/0` counts those).
+  ## Sockets that are slow to close
+
+  The last close of a `:packet` socket takes the kernel 6 to 24 ms, used or not. It waits for a grace period
+  of RCU (Linux 6.18). One of `NETLINK_NETFILTER` waits for the change of nftables that is under way. These two
+  kinds, and families that nobody has measured, count as slow to close.
+
+    * Such a `:socket` takes two descriptors while it is open. A thread of nlns has the last close, soon after
+      `:socket.close/1` has returned or the owner has died. A scheduler would have it otherwise.
+    * An open of such a kind waits while 32 of its kind are being closed (`max_closing` of `info/0`; `closing`
+      counts them, `held_back` the opens that wait). It waits within its timeout. So sockets that are opened
+      faster than they can be closed do not pile up: beside those in use there are 32 and what callers
+      drop at once. Other kinds never wait, except those that the same caller asks for on the same path
+      after such an open, because its answers come in order.
+
+  A `:socket` of another kind has one descriptor, which `:socket` closes: in `:socket.close/1` on a dirty
+  scheduler, at the end of its owner on a normal one. For a TCP listener with 8,000 waiting connections that
+  takes 40 to 60 ms. `open_fd/5` and `close_fd/1` keep every such close from schedulers.
   """
   @doc since: "0.1.0"
   @spec open_socket(netns(), domain(), type(), protocol(), opts()) ::
@@ -247,6 +265,10 @@ defmodule Nlns do
 
   An answer that is in the mailbox already is taken out of it and closed. A handle that was received
   before is spent. Only the process that made the request can cancel it.
+
+  It returns when the descriptor is closed, which takes milliseconds for sockets that are slow to close (see
+  `open_socket/5`); a timeout waits likewise. A socket that a helper is opening at that very moment is closed
+  by the helper at once, or by a thread of nlns if it is slow to close.
   """
   @doc since: "0.1.0"
   @spec cancel(Request.t()) :: :ok

@@ -1,74 +1,65 @@
 defmodule Nlns.Adopt do
   @moduledoc false
-  # Descriptors that become OTP sockets.
+  # Socket adoption: descriptors that become OTP sockets.
+  #
+  # `:socket` closes a descriptor on a scheduler when the socket's owner dies. Where the last close takes the
+  # kernel milliseconds, even of a socket that was not used, nlns has it instead: its own descriptor outlives
+  # the duplicate of `:socket`. Hence two descriptors and a process that watches the socket.
+  #
+  # One descriptor would do with `%{dup: false}`, which `:socket` never closes. But it tells of the end of a
+  # socket before it has taken the number out of its poll set, and a number that is closed earlier makes
+  # the VM poll another's descriptor. And were the watching process killed, the number would have no owner.
+  #
+  # Other families have one descriptor, and `:socket` closes it, as it does all its own. With a second one a
+  # port would not be free when `:socket.close/1` returns.
 
   alias Nlns.{Close, Native}
 
-  # linux/socket.h; a part of the kernel's ABI.
-  @af_packet 17
-
   @doc """
-  A `:socket` instead of the descriptor of a resource, which is closed in every case, also if the
-  caller is killed on the way.
+  Makes a `:socket` of the descriptor of a resource, which is closed in every case, also if the caller is
+  killed on the way.
 
-  `:socket.open/2` duplicates a descriptor and closes only the duplicate; told not to duplicate, it
-  closes nothing at all. So: duplicate, then close ours. The registry, which serves `:socket.which_sockets/0`
-  alone, is a process to be asked; adopting is a third cheaper without it.
+  `:socket.open/2` duplicates a descriptor and closes only the duplicate. The registry, which serves
+  `:socket.which_sockets/0` alone, is a process to be asked; adopting is a third cheaper without it.
   """
   @spec socket(Native.resource()) :: {:ok, :socket.socket()} | {:error, atom()}
   def socket(resource) do
-    with {:ok, fd, owner} <- Native.lend(resource) do
-      adopted =
-        with {:ok, socket} <- :socket.open(fd, %{use_registry: false}), do: prepare(socket)
+    with {:ok, fd, owner, short?} <- Native.lend(resource) do
+      adopted = adopt(fd)
 
       case adopted do
-        {:ok, socket, :packet, duplicate} -> close_after(socket, duplicate, fd, owner)
+        {:ok, socket, duplicate} when not short? -> watch(socket, duplicate, owner)
         _ -> Close.resource(owner)
       end
 
-      with {:ok, socket, _family, _duplicate} <- adopted, do: {:ok, socket}
+      with {:ok, socket, _duplicate} <- adopted, do: {:ok, socket}
     end
   end
 
-  defp prepare(socket) do
-    with {:ok, fd} <- :socket.getopt(socket, :otp, :fd),
-         {:ok, domain} <- :socket.getopt(socket, :otp, :domain),
-         :ok <- Native.set_cloexec(fd) do
-      {:ok, socket, if(domain in [@af_packet, :packet], do: :packet, else: :other), fd}
-    else
-      {:error, _reason} ->
-        _ = :socket.close(socket)
-        {:error, :ebadf}
+  defp adopt(fd) do
+    with {:ok, socket} <- :socket.open(fd, %{use_registry: false}) do
+      with {:ok, duplicate} <- :socket.getopt(socket, :otp, :fd),
+           :ok <- Native.set_cloexec(duplicate) do
+        {:ok, socket, duplicate}
+      else
+        {:error, _reason} ->
+          _ = :socket.close(socket)
+          {:error, :ebadf}
+      end
     end
   end
 
-  # The last close of an `AF_PACKET` socket takes the kernel milliseconds, and when a socket's owner dies
-  # OTP closes on a scheduler. So here ours outlives the duplicate, and a closer thread has the last.
-  # If this process is killed, or its code purged, ours is closed with it.
-  defp close_after(socket, duplicate, fd, owner) do
+  # If this process is killed, or its code purged, ours is closed with it, and `:socket` has the last close.
+  defp watch(socket, duplicate, owner) do
     _pid =
       spawn(fn ->
         monitor = :socket.monitor(socket)
 
         receive do
-          {:DOWN, ^monitor, :socket, _socket, _info} -> await_closed(duplicate, link(fd), 1_000)
+          {:DOWN, ^monitor, :socket, _socket, _info} -> Native.close_after(owner, duplicate)
         end
-
-        Close.resource(owner)
       end)
 
     :ok
   end
-
-  # The message is sent a moment before the close.
-  defp await_closed(duplicate, name, tries) do
-    if tries > 0 and link(duplicate) == name do
-      receive do
-      after
-        1 -> await_closed(duplicate, name, tries - 1)
-      end
-    end
-  end
-
-  defp link(fd), do: :file.read_link("/proc/self/fd/#{fd}")
 end

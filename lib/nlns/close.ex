@@ -1,10 +1,11 @@
 defmodule Nlns.Close do
   @moduledoc false
-  # Closing that is over when the call returns. Where it takes the kernel its time a thread of nlns does
+  # Closing that is over when the call returns. Where it takes the kernel its time, a thread of nlns does
   # it, and only the caller waits, as long as close(2) does.
 
   alias Nlns.Native
 
+  @doc "Closes a number that was given out."
   @spec fd(non_neg_integer()) :: :ok
   def fd(fd) do
     ref = make_ref()
@@ -16,6 +17,7 @@ defmodule Nlns.Close do
     end
   end
 
+  @doc "Closes the descriptor of a resource."
   @spec resource(Native.resource()) :: :ok
   def resource(resource) do
     ref = make_ref()
@@ -23,6 +25,21 @@ defmodule Nlns.Close do
     with :pending <- Native.close(resource, ref) do
       receive do
         {:nlns, ^ref, :closed} -> :ok
+      end
+    end
+  end
+
+  @doc """
+  Cancels a request, closes the descriptor that was on its way, and returns whether that was before, during
+  or after the sending of its message.
+  """
+  @spec cancel(Native.resource()) :: :before | :during | :after
+  def cancel(resource) do
+    ref = make_ref()
+
+    with {:pending, phase} <- Native.cancel(resource, ref) do
+      receive do
+        {:nlns, ^ref, :closed} -> phase
       end
     end
   end

@@ -59,14 +59,18 @@ defmodule Nlns.Native do
   @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}
   def take(_resource), do: stub()
 
-  @spec lend(resource()) :: {:ok, non_neg_integer(), resource()} | {:error, :closed}
+  @spec lend(resource()) :: {:ok, non_neg_integer(), resource(), boolean()} | {:error, :closed}
   def lend(_resource), do: stub()
 
   @spec close(resource(), reference()) :: :ok | :pending
   def close(_resource, _ref), do: stub()
 
-  @spec cancel(resource()) :: :before | :during | :after
-  def cancel(_resource), do: stub()
+  @spec close_after(resource(), non_neg_integer()) :: :ok
+  def close_after(_resource, _duplicate), do: stub()
+
+  @spec cancel(resource(), reference()) ::
+          :before | :during | :after | {:pending, :before | :during | :after}
+  def cancel(_resource, _ref), do: stub()
 
   @spec is_sent(resource()) :: boolean()
   def is_sent(_resource), do: stub()

@@ -7,7 +7,7 @@ defmodule Nlns.Request do
   """
   @moduledoc since: "0.1.0"
 
-  alias Nlns.{Native, Telemetry}
+  alias Nlns.{Close, Native, Telemetry}
 
   @etimedout 110
 
@@ -60,7 +60,7 @@ defmodule Nlns.Request do
   def cancel(ref, nil), do: flush(ref)
 
   def cancel(ref, resource) do
-    case Native.cancel(resource) do
+    case Close.cancel(resource) do
       :before -> :ok
       :during -> await_sent(ref, resource)
       :after -> flush(ref)

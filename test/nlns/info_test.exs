@@ -2,7 +2,7 @@ defmodule Nlns.InfoTest do
   use Nlns.NetnsCase
 
   @keys ~w(max_helpers idle_timeout max_queue helpers stuck paths waiting opened exchanged failed refused cancelled
-           closing entered woken started died)a
+           closing held_back max_closing entered woken started died)a
   @helper_keys ~w(id state path pinned_ms served)a
 
   test "there are these keys, for the pool and for each helper, and each is documented" do

@@ -98,6 +98,10 @@ impl Reply for Answer {
         !self.descriptor.0.is_cancelled()
     }
 
+    fn caller(&self) -> u64 {
+        self.success.caller()
+    }
+
     fn answer(self: Box<Self>, result: Result<Socket, Error>) {
         let Self {
             descriptor,

@@ -47,15 +47,16 @@ fn take(env: Env<'_>, descriptor: Known) -> Term<'_> {
     }
 }
 
-/// `{:ok, fd, resource}` once: the number, to be duplicated, and its owner from now on, which only the
-/// caller knows. If the caller dies, the descriptor is closed with it; as a bare number it would leak.
+/// `{:ok, fd, resource, is_short}` once: the number, to be duplicated, its owner from now on, which only the
+/// caller knows, and whether its close is short while it is unused. If the caller dies, the descriptor is
+/// closed with it; as a bare number it would leak.
 #[rustler::nif]
 fn lend(env: Env<'_>, descriptor: Known) -> Term<'_> {
     match descriptor.take() {
         Some(socket) => {
-            let fd = socket.as_raw_fd();
+            let (fd, is_short) = (socket.as_raw_fd(), socket.closes_at_once());
             let owner = ResourceArc::new(Descriptor(Handover::holding(socket)));
-            (terms::ok(), fd, owner).encode(env)
+            (terms::ok(), fd, owner, is_short).encode(env)
         }
         None => (terms::error(), terms::closed()).encode(env),
     }
@@ -67,13 +68,33 @@ fn close<'a>(env: Env<'a>, descriptor: Known, reference: Reference<'a>) -> Atom 
     close_socket(env, descriptor.take(), reference)
 }
 
-/// Whether the cancel came `:before`, `:during` or `:after` the sending of the message.
+/// Closes the descriptor soon, after its duplicate, which `:socket` is about to close.
 #[rustler::nif]
-fn cancel(descriptor: Known) -> Atom {
-    match descriptor.0.map(|descriptor| descriptor.0.cancel()) {
-        Some(Cancelled::Before) => terms::before(),
-        Some(Cancelled::During) => terms::during(),
-        Some(Cancelled::After) | None => terms::after(),
+fn close_after(descriptor: Known, duplicate: i32) -> Atom {
+    if let Some(socket) = descriptor.take() {
+        socket.close_after(duplicate);
+    }
+    terms::ok()
+}
+
+/// Whether the cancel came `:before`, `:during` or `:after` the sending of the message; or `{:pending, when}`
+/// and then `{:nlns, ref, :closed}` when the descriptor that was on its way is closed.
+#[rustler::nif]
+fn cancel<'a>(env: Env<'a>, descriptor: Known, reference: Reference<'a>) -> Term<'a> {
+    let (cancelled, socket) = match descriptor.0 {
+        Some(descriptor) => descriptor.0.cancel(),
+        None => (Cancelled::After, None),
+    };
+    let when = match cancelled {
+        Cancelled::Before => terms::before(),
+        Cancelled::During => terms::during(),
+        Cancelled::After => terms::after(),
+    };
+    let closed = close_socket(env, socket, reference);
+    if closed == terms::pending() {
+        (closed, when).encode(env)
+    } else {
+        when.encode(env)
     }
 }
 

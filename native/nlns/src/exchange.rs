@@ -61,6 +61,10 @@ impl Reply<Outcome> for Answer {
         !self.descriptor.0.is_cancelled() && self.message.has_receiver()
     }
 
+    fn caller(&self) -> u64 {
+        self.message.caller()
+    }
+
     fn answer(self: Box<Self>, result: Result<Outcome, Error>) {
         let Self {
             descriptor,

@@ -1,6 +1,6 @@
 //! The pool's state as Elixir maps.
 
-use nlns_core::{HelperInfo, Info, State};
+use nlns_core::{HelperInfo, Info, MAX_CLOSING, State};
 use rustler::{Atom, Binary, Encoder, Env, NewBinary, NifMap, Term};
 
 use crate::{running, terms};
@@ -20,6 +20,8 @@ struct PoolMap<'a> {
     refused: u64,
     cancelled: u64,
     closing: usize,
+    max_closing: usize,
+    held_back: usize,
     entered: u64,
     started: u64,
     woken: u64,
@@ -60,6 +62,8 @@ fn pool_map(env: Env<'_>, info: Info) -> PoolMap<'_> {
         refused: info.refused,
         cancelled: info.cancelled,
         closing: info.closing,
+        max_closing: MAX_CLOSING,
+        held_back: info.held_back,
         entered: info.entered,
         started: info.started,
         woken: info.woken,

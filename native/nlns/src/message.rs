@@ -1,5 +1,7 @@
 //! Messages from the pool's threads, prepared by the caller that gets them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 use once_cell::sync::Lazy;
 use rustler::env::SavedTerm;
@@ -39,6 +41,13 @@ impl Message {
     pub fn has_receiver(&self) -> bool {
         let env = self.env.as_ref();
         env.is_some_and(|env| env.run(|env| self.caller.is_alive(env)))
+    }
+
+    /// A number for the process that gets it; two processes may share one.
+    pub fn caller(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.caller.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Sends what `finish` makes of the term; `false` if there is no such process any more.

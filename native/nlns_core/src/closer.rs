@@ -1,43 +1,112 @@
 //! Closers: threads on which the last close of a socket may take its time.
 //!
-//! The manager starts as many as there are descriptors to be closed at the same time, up to [`MOST`], so
-//! that one that takes long keeps the others from being closed only if [`MOST`] of them do. One is always
-//! there, the others end when they have been idle for a while.
+//! Each [`Lane`] has a queue and threads of its own, so that sockets that wait for one thing do not keep
+//! those from being closed that wait for another. The manager starts as many threads as there are
+//! descriptors to be closed at the same time, up to [`MAX_THREADS`] a lane.
+//!
+//! # Back pressure
+//!
+//! A caller that closes a socket waits until it is closed. Three others cannot wait: a destructor, a caller
+//! that was killed, and `:socket`. Their sockets would pile up, faster opened than closed, until the VM has
+//! no descriptors. So an open of a kind that is slow to close even unused is *held back* while
+//! [`MAX_CLOSING`] sockets of its lane are being closed (see [`Path`](crate::path)). The callers of such
+//! kinds slow down to the rate of closing, and nobody else does: other kinds are never held back.
+//!
+//! The bound: an open of such a kind finds fewer than [`MAX_CLOSING`] of its lane being closed. What it adds
+//! is the caller's own, until the caller drops it.
 
-use std::collections::HashMap;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+mod threads;
+
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use parking_lot::Mutex;
 
-use crate::control::{Command, CommandSender};
-use crate::threads::STACK;
+use crate::identity::Identity;
 
-/// Fewer and a few sockets that linger stop the closing of all others; more is more threads for a caller
-/// that closes many at once, who wait for the same thing together.
-const MOST: usize = 16;
+pub(crate) use threads::{Closers, Inbox};
 
-/// How long all but one wait for more.
-const SPARE_TIME: Duration = Duration::from_secs(1);
+/// The most threads of a lane. Fewer and a few sockets that linger stop the closing of all others; more is
+/// more threads for a caller that closes many at once, which wait for the same thing together.
+const MAX_THREADS: usize = 16;
+
+/// How many sockets of a lane are being closed before opens that add to them are held back. Fewer than
+/// [`MAX_THREADS`] and threads are idle while callers wait; more is more descriptors of a process that may
+/// have 1,024 in all.
+pub const MAX_CLOSING: usize = 2 * MAX_THREADS;
+
+/// How long a close waits for its duplicate's.
+const DUPLICATE_TIME: Duration = Duration::from_secs(1);
+
+/// What a close waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Data, peers or locks: what a socket was used for.
+    Used,
+    /// A lock of the kernel, or nobody knows.
+    Lock,
+    /// A grace period of RCU.
+    GracePeriod,
+}
+
+impl Lane {
+    const ALL: [Self; 3] = [Self::Used, Self::Lock, Self::GracePeriod];
+
+    fn closing(self) -> &'static AtomicUsize {
+        &CLOSING[self as usize]
+    }
+
+    /// Whether another socket may be opened that will be closed here.
+    pub(crate) fn has_room(self) -> bool {
+        self.closing().load(Ordering::SeqCst) < MAX_CLOSING
+    }
+}
 
 /// Called on a closer, never on the thread that gave the descriptor away.
 pub(crate) type Closed = Box<dyn FnOnce() + Send>;
 
 /// A descriptor, closed when this is dropped.
-struct Job {
+pub(crate) struct Job {
     fd: Option<OwnedFd>,
-    closed: Option<Closed>,
+    lane: Lane,
+    /// A number of the same socket that is to be closed before.
+    pub(crate) duplicate: Option<RawFd>,
+    pub(crate) closed: Option<Closed>,
+}
+
+impl Job {
+    pub(crate) fn new(fd: OwnedFd, lane: Lane) -> Self {
+        lane.closing().fetch_add(1, Ordering::SeqCst);
+        Self {
+            fd: Some(fd),
+            lane,
+            duplicate: None,
+            closed: None,
+        }
+    }
+
+    /// Waits until the duplicate is closed, which is a matter of microseconds.
+    fn await_duplicate(&self) {
+        const LOOK: Duration = Duration::from_micros(100);
+        let (Some(fd), Some(duplicate)) = (&self.fd, self.duplicate) else {
+            return;
+        };
+        let Ok(identity) = Identity::of(fd) else {
+            return;
+        };
+        let mut looks = DUPLICATE_TIME.as_micros() / LOOK.as_micros();
+        while looks > 0 && identity.is_named_by(duplicate) {
+            std::thread::sleep(LOOK);
+            looks -= 1;
+        }
+    }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
         drop(self.fd.take());
-        CLOSING.fetch_sub(1, Ordering::SeqCst);
+        self.lane.closing().fetch_sub(1, Ordering::SeqCst);
         if let Some(closed) = self.closed.take() {
             closed();
         }
@@ -45,178 +114,26 @@ impl Drop for Job {
 }
 
 /// Descriptors that were given away and are not closed yet.
-static CLOSING: AtomicUsize = AtomicUsize::new(0);
+static CLOSING: [AtomicUsize; Lane::ALL.len()] = [const { AtomicUsize::new(0) }; Lane::ALL.len()];
 
 /// Where they go, while there is a pool. Held for a push.
 static INBOX: Mutex<Option<Inbox>> = Mutex::new(None);
 
-pub(crate) struct Inbox {
-    jobs: Sender<Job>,
-    hired: Arc<AtomicUsize>,
-    commands: CommandSender,
-}
-
-impl Inbox {
-    /// NB: only once the manager's thread is there, which reads it.
-    pub(crate) fn open(self) {
-        *INBOX.lock() = Some(self);
-    }
-}
-
 /// Gives a descriptor to the closers; back if there are none.
-pub(crate) fn close(fd: OwnedFd, closed: Option<Closed>) -> Result<(), OwnedFd> {
-    let inbox = INBOX.lock();
-    let Some(inbox) = &*inbox else {
-        return Err(fd);
-    };
-    let closing = CLOSING.fetch_add(1, Ordering::SeqCst) + 1;
-    let fd = Some(fd);
-    // The manager reads as long as there is a sender.
-    let _ = inbox.jobs.send(Job { fd, closed });
-    if inbox.hired.load(Ordering::SeqCst) < closing.min(MOST) {
-        inbox.commands.send(Command::SpawnCloser);
+pub(crate) fn close(mut job: Job) -> Result<(), OwnedFd> {
+    match &*INBOX.lock() {
+        Some(inbox) => {
+            inbox.push(job);
+            Ok(())
+        }
+        None => {
+            job.closed = None;
+            Err(job.fd.take().expect("it is there until the drop"))
+        }
     }
-    Ok(())
 }
 
 pub(crate) fn closing() -> usize {
-    CLOSING.load(Ordering::Relaxed)
-}
-
-/// The closers of a pool, as its manager sees them.
-pub(crate) struct Closers {
-    jobs: Receiver<Job>,
-    hired: Arc<AtomicUsize>,
-    commands: CommandSender,
-    threads: HashMap<u64, JoinHandle<()>>,
-    /// The one that is always there.
-    lasting: Option<u64>,
-    next_id: u64,
-}
-
-impl Closers {
-    pub(crate) fn new(commands: &CommandSender) -> (Self, Inbox) {
-        let (sender, jobs) = unbounded();
-        let hired = Arc::<AtomicUsize>::default();
-        let inbox = Inbox {
-            jobs: sender,
-            hired: hired.clone(),
-            commands: commands.clone(),
-        };
-        let closers = Self {
-            jobs,
-            hired,
-            commands: commands.clone(),
-            threads: HashMap::new(),
-            lasting: None,
-            next_id: 0,
-        };
-        (closers, inbox)
-    }
-
-    /// Starts what is missing; `false` if the system allows no more threads.
-    pub(crate) fn hire(&mut self) -> bool {
-        while self.hired.load(Ordering::SeqCst) < self.wanted() {
-            if self.try_hire().is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn wanted(&self) -> usize {
-        match self.jobs.is_empty() {
-            false => closing().clamp(1, MOST),
-            // From the start, because later there may be no more threads to be had.
-            true => usize::from(self.lasting.is_none()),
-        }
-    }
-
-    fn try_hire(&mut self) -> io::Result<()> {
-        let id = self.next_id;
-        let jobs = self.jobs.clone();
-        let hired = self.hired.clone();
-        let commands = self.commands.clone();
-        let patience = self.lasting.map(|_| SPARE_TIME);
-        let body = move || {
-            let leaving = Leaving {
-                id,
-                jobs,
-                hired,
-                commands,
-            };
-            close_all(&leaving.jobs, patience);
-        };
-        let builder = Builder::new().name("nlns-closer".into()).stack_size(STACK);
-        self.hired.fetch_add(1, Ordering::SeqCst);
-        match builder.spawn(body) {
-            Ok(thread) => {
-                self.threads.insert(id, thread);
-                self.lasting.get_or_insert(id);
-                self.next_id += 1;
-                Ok(())
-            }
-            Err(error) => {
-                self.hired.fetch_sub(1, Ordering::SeqCst);
-                Err(error)
-            }
-        }
-    }
-
-    /// Joins one that has said it ends.
-    pub(crate) fn bury(&mut self, id: u64) {
-        if let Some(thread) = self.threads.remove(&id) {
-            // What it called when something was closed may have panicked; that is no matter of its own.
-            let _ = thread.join();
-        }
-        self.lasting = self.lasting.filter(|lasting| *lasting != id);
-    }
-
-    /// Takes no more. Each ends when everything that was given away is closed.
-    pub(crate) fn stop(&self) {
-        let mut inbox = INBOX.lock();
-        if let Some(found) = &*inbox {
-            if Arc::ptr_eq(&found.hired, &self.hired) {
-                *inbox = None;
-            }
-        }
-    }
-
-    /// Those that have not been joined.
-    pub(crate) fn count(&self) -> usize {
-        self.threads.len()
-    }
-}
-
-/// The body of a closer.
-fn close_all(jobs: &Receiver<Job>, patience: Option<Duration>) {
-    loop {
-        let job = match patience {
-            None => jobs.recv().map_err(RecvTimeoutError::from),
-            Some(patience) => jobs.recv_timeout(patience),
-        };
-        match job {
-            Ok(job) => drop(job),
-            Err(_) => break,
-        }
-    }
-}
-
-/// However the thread ends, the manager knows of it.
-struct Leaving {
-    id: u64,
-    jobs: Receiver<Job>,
-    hired: Arc<AtomicUsize>,
-    commands: CommandSender,
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.hired.fetch_sub(1, Ordering::SeqCst);
-        // Whoever gave something away meanwhile has counted on this one.
-        if !self.jobs.is_empty() {
-            self.commands.send(Command::SpawnCloser);
-        }
-        self.commands.send(Command::JoinCloser(self.id));
-    }
+    let closing = CLOSING.iter().map(|count| count.load(Ordering::Relaxed));
+    closing.sum()
 }

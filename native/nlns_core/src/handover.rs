@@ -97,17 +97,17 @@ impl<T> Handover<T> {
         self.phase.load(Ordering::Acquire) == SENT
     }
 
-    /// The caller gives up: nothing is handed over after this. A value that waits is dropped.
-    pub fn cancel(&self) -> Cancelled {
+    /// The caller gives up: nothing is handed over after this. A value that waits is the caller's to drop.
+    pub fn cancel(&self) -> (Cancelled, Option<T>) {
         let found =
             self.phase
                 .compare_exchange(WAITING, CANCELLED, Ordering::AcqRel, Ordering::Acquire);
-        drop(self.slot.take());
-        match found {
+        let cancelled = match found {
             Ok(_) | Err(CANCELLED) => Cancelled::Before,
             Err(ANSWERED) => Cancelled::During,
             Err(_) => Cancelled::After,
-        }
+        };
+        (cancelled, self.slot.take())
     }
 
     /// Moves the value out; `None` for everyone but the first.
@@ -164,15 +164,15 @@ mod tests {
     #[test]
     fn a_cancel_is_before_during_or_after_the_answer() {
         let handover = Handover::default();
-        assert_eq!(handover.cancel(), Cancelled::Before);
+        assert_eq!(handover.cancel(), (Cancelled::Before, None));
         assert!(handover.offer(Some(7)).is_none());
         assert_eq!(handover.take(), None);
 
         let handover = Handover::default();
         let sending = handover.offer(Some(7));
-        assert_eq!(handover.cancel(), Cancelled::During);
+        assert_eq!(handover.cancel(), (Cancelled::During, Some(7)));
         assert_eq!(handover.take(), None);
         drop(sending);
-        assert_eq!(handover.cancel(), Cancelled::After);
+        assert_eq!(handover.cancel(), (Cancelled::After, None));
     }
 }

@@ -1,86 +1,54 @@
 //! Which descriptors were handed out as bare numbers, so that `close_fd` closes those and no others.
 //!
-//! A number alone says nothing: it may have been closed and used again since. So each number that
-//! leaves is remembered with its socket's `SO_COOKIE`, which the kernel never gives twice, and is
-//! closed only by whoever removes the entry, and only if the number still has that cookie.
+//! Each number that leaves is remembered with its socket's identity. It is closed only by the caller that
+//! removes the entry, and only if the number still names that socket.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsRawFd, RawFd};
 
-use once_cell::sync::{Lazy, OnceCell};
+use once_cell::sync::Lazy;
 use parking_lot::Mutex;
-use rustix::net::sockopt::socket_cookie;
 
+use crate::identity::Identity;
 use crate::socket::{CloseCost, Socket};
 use crate::sys;
 
-const CHUNK: usize = 1024;
-/// 1,024 chunks of 1,024 numbers: as many descriptors as a process can have unless an administrator
-/// raised `fs.nr_open`.
-const CHUNKS: usize = 1024;
+/// Fewer and schedulers that close at the same time wait for each other; more is memory for nothing.
+/// Neighbouring numbers are in different shards, and a lock is held for one look.
+const SHARDS: usize = 64;
 
-/// What was issued under each number: its cookie and, in the lowest bits, what its close waits for; 0
-/// where nothing is. (Cookies count up from 1; a quarter of 64 bits is as endless as all of them.)
-struct Table<const N: usize> {
-    /// Made when a number first falls into one and never freed; entries are single atomics, so nothing
-    /// here waits.
-    chunks: [OnceCell<Box<[AtomicU64; CHUNK]>>; N],
-    /// For the numbers after them.
-    beyond: Lazy<Mutex<HashMap<RawFd, u64>>>,
+struct Issued {
+    identity: Identity,
+    cost: CloseCost,
 }
 
-static ISSUED: Table<CHUNKS> = Table::new();
+type Shard = Mutex<HashMap<RawFd, Issued>>;
 
-impl<const N: usize> Table<N> {
-    const fn new() -> Self {
-        Self {
-            chunks: [const { OnceCell::new() }; N],
-            beyond: Lazy::new(Mutex::default),
-        }
-    }
+static ISSUED: Lazy<[Shard; SHARDS]> = Lazy::new(|| std::array::from_fn(|_| Mutex::default()));
 
-    fn entry(&self, fd: RawFd) -> Option<&AtomicU64> {
-        let number = usize::try_from(fd).ok()?;
-        let chunk = self.chunks.get(number / CHUNK)?;
-        let entries = chunk.get_or_init(|| Box::new([const { AtomicU64::new(0) }; CHUNK]));
-        Some(&entries[number % CHUNK])
-    }
-
-    fn put(&self, fd: RawFd, issued: u64) {
-        match self.entry(fd) {
-            Some(entry) => entry.store(issued, Ordering::Release),
-            None => _ = self.beyond.lock().insert(fd, issued),
-        }
-    }
-
-    fn take(&self, fd: RawFd) -> Option<u64> {
-        match self.entry(fd) {
-            Some(entry) => Some(entry.swap(0, Ordering::AcqRel)).filter(|issued| *issued != 0),
-            None => self.beyond.lock().remove(&fd),
-        }
-    }
+fn shard(fd: RawFd) -> &'static Shard {
+    &ISSUED[fd.unsigned_abs() as usize % SHARDS]
 }
 
-/// Turns a descriptor into a number that the caller of nlns owns from now on.
-pub fn issue(fd: Socket) -> RawFd {
+/// Turns a socket into a number that the caller of nlns owns from now on.
+pub fn issue(socket: Socket) -> RawFd {
+    let (fd, cost) = (socket.as_raw_fd(), socket.cost());
     // Every socket has one.
-    if let Ok(cookie) = socket_cookie(fd.as_fd()) {
-        ISSUED.put(fd.as_raw_fd(), cookie << CloseCost::BITS | fd.wait() as u64);
+    if let Ok(identity) = Identity::of(&socket) {
+        shard(fd).lock().insert(fd, Issued { identity, cost });
     }
-    fd.into_raw_fd()
+    socket.into_raw_fd()
 }
 
 /// Takes a number back: its owner, if it was issued, has not been taken back since and still names
 /// the same socket.
 ///
-/// Whoever closes issued numbers behind nlns's back while this runs races with it, as with any
-/// other `close(2)` of that number.
+/// Note: an application that closes an issued number behind nlns's back while this runs races with it,
+/// as with any other `close(2)` of that number.
 pub fn reclaim(fd: RawFd) -> Option<Socket> {
-    let issued = ISSUED.take(fd)?;
-    let (cookie, wait) = (issued >> CloseCost::BITS, CloseCost::from_bits(issued));
-    let found = sys::with_borrowed(fd, |fd| socket_cookie(fd));
-    (found == Ok(cookie)).then(|| Socket::used(sys::adopt(fd), wait))
+    let issued = shard(fd).lock().remove(&fd)?;
+    let is_it = issued.identity.is_named_by(fd);
+    is_it.then(|| Socket::used(sys::adopt(fd), issued.cost))
 }
 
 #[cfg(test)]
@@ -98,21 +66,9 @@ mod tests {
     fn a_number_is_taken_back_once() {
         let fd = issue(socket());
         assert!(reclaim(fd).is_some());
-        assert!(reclaim(fd).is_none());
-        assert!(reclaim(-1).is_none());
-        assert!(reclaim(RawFd::MAX).is_none());
-    }
-
-    #[test]
-    fn numbers_beyond_the_chunks_are_remembered_too() {
-        let table = Table::<1>::new();
-        for fd in [0, 1_023, 1_024, RawFd::MAX] {
-            table.put(fd, 7);
-            assert_eq!(table.take(fd), Some(7));
-            assert_eq!(table.take(fd), None);
+        for fd in [fd, -1, RawFd::MAX, RawFd::MIN] {
+            assert!(reclaim(fd).is_none());
         }
-        table.put(1_023, 7);
-        assert!(table.beyond.lock().is_empty());
     }
 
     #[test]
@@ -122,5 +78,15 @@ mod tests {
         dup2(socket(), &mut reused).unwrap();
         assert!(reclaim(fd).is_none());
         assert!(fcntl_getfd(&reused).is_ok());
+    }
+
+    #[test]
+    fn a_number_issued_again_is_the_new_socket() {
+        let fd = issue(socket());
+        let mut reused = sys::adopt(fd);
+        dup2(socket(), &mut reused).unwrap();
+        issue(Socket::new(reused, CloseCost::Short));
+        assert!(reclaim(fd).is_some());
+        assert!(reclaim(fd).is_none());
     }
 }

@@ -21,7 +21,9 @@
 //! | [`observer`](Event) | what is told of helpers that settle and leave |
 //! | `netns` | identity of namespaces; entering, returning, proven sockets |
 //! | [`Socket`] | an open socket; closing it without waiting |
-//! | `closers` | closing what takes its time |
+//! | `closer` | closing what takes its time; when to hold back opens that add to it |
+//! | `held_back` | paths that hold such opens back |
+//! | `identity` | which socket a number names |
 //! | [`Handover`] | one descriptor's way from helper to caller |
 //! | `process` | a process as distinct from its number |
 //! | [`issued`] | which descriptors were given away as numbers |
@@ -37,7 +39,9 @@ mod error;
 mod events;
 pub mod features;
 mod handover;
+mod held_back;
 mod helper;
+mod identity;
 mod idle;
 pub mod issued;
 mod manager;
@@ -61,6 +65,7 @@ mod worker;
 
 #[cfg(loom)]
 pub use claim::Claim;
+pub use closer::MAX_CLOSING;
 pub use error::{Error, Stage};
 pub use events::{Event, EventKind, LeaveReason};
 pub use handover::{Cancelled, Handover, Sending};

@@ -1,5 +1,7 @@
 //! One namespace path in use: its queue, and the claim to serve it.
 
+mod held_back;
+
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -9,6 +11,8 @@ use crossbeam_queue::SegQueue;
 use crate::claim::Claim;
 use crate::error::Error;
 use crate::request::{Job, LeaveRequest, OnLeft, Request};
+
+use held_back::HeldBack;
 
 /// How long a path keeps the helper that serves it, as far as its last turn tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +26,28 @@ pub(crate) enum Pace {
     Slow,
 }
 
+/// How many jobs there were to serve at one moment.
+pub(crate) struct Due {
+    held_back: usize,
+    queued: usize,
+}
+
+impl Due {
+    pub(crate) fn count(&self) -> usize {
+        self.held_back + self.queued
+    }
+}
+
 pub(crate) struct Path {
     name: Arc<CStr>,
     /// Unbounded as a queue, bounded by `waiting` and `releases`: a bounded queue would take memory for its
     /// whole bound, per path, before the first request.
     queue: SegQueue<Job>,
-    /// At least the number of requests in the queue: raised before a push, lowered after a pop.
+    /// Jobs that came out of the queue too early.
+    held_back: HeldBack,
+    /// It is in the list of paths that hold jobs back.
+    pub(crate) is_listed: AtomicBool,
+    /// At least the number of requests in both: raised before a push, lowered after a pop.
     waiting: AtomicUsize,
     /// The same for this path and others together.
     all_waiting: Arc<AtomicUsize>,
@@ -49,6 +69,8 @@ impl Path {
         Self {
             name,
             queue: SegQueue::new(),
+            held_back: HeldBack::default(),
+            is_listed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             all_waiting,
             releases: Arc::default(),
@@ -107,18 +129,61 @@ impl Path {
         self.claim.claim().then(|| self.clone())
     }
 
+    /// Takes the next job, whether it may be served now or not.
     pub(crate) fn pop(&self) -> Option<Job> {
-        let job = self.queue.pop()?;
+        let job = self.held_back.pop().or_else(|| self.queue.pop())?;
+        Some(self.popped(job))
+    }
+
+    /// Takes the next job of those that were `due` and may be served now. Only for the holder of the claim.
+    pub(crate) fn pop_due(&self, due: &mut Due) -> Option<Job> {
+        while due.held_back > 0 {
+            due.held_back -= 1;
+            match self.held_back.pop_due() {
+                Some(job) => return Some(self.popped(job)),
+                None => due.held_back = 0,
+            }
+        }
+        while due.queued > 0 {
+            due.queued -= 1;
+            let job = self.queue.pop()?;
+            if let Some(job) = self.held_back.admit(job) {
+                return Some(self.popped(job));
+            }
+        }
+        None
+    }
+
+    fn popped(&self, job: Job) -> Job {
         if !matches!(job, Job::Release(_)) {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.all_waiting.fetch_sub(1, Ordering::Relaxed);
         }
-        Some(job)
+        job
+    }
+
+    /// Returns how many jobs there are to serve now, whatever is pushed meanwhile: of those that were held
+    /// back, and of the others, up to `most`.
+    pub(crate) fn due(&self, most: usize) -> Due {
+        Due {
+            held_back: self.held_back.len().min(most),
+            queued: self.queue.len().min(most),
+        }
     }
 
     /// Returns how many jobs there are to pop now, whatever is pushed meanwhile.
     pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
+        self.due(usize::MAX).count()
+    }
+
+    /// Returns how many of them are held back.
+    pub(crate) fn held_back(&self) -> usize {
+        self.held_back.len()
+    }
+
+    /// Takes the claim, if a job that was held back may be served now.
+    pub(crate) fn claim_held_back(&self) -> bool {
+        self.held_back.is_due() && self.claim.claim()
     }
 
     /// Gives up the claim, unless jobs have come: then it stays with the caller.
@@ -130,7 +195,10 @@ impl Path {
     ///
     /// Note: a lasting answer only while nothing can be pushed.
     pub(crate) fn is_unused(&self) -> bool {
-        !self.claim.is_taken() && self.queue.is_empty() && self.inside.load(Ordering::SeqCst) == 0
+        !self.claim.is_taken()
+            && self.queue.is_empty()
+            && self.held_back() == 0
+            && self.inside.load(Ordering::SeqCst) == 0
     }
 }
 

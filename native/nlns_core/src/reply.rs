@@ -7,6 +7,10 @@ use crate::socket::Socket;
 pub trait Reply<T = Socket>: Send {
     /// Returns whether the caller still waits. If not, the request is dropped without an answer.
     fn is_wanted(&self) -> bool;
+    /// Returns whose it is: requests of one caller are answered in their order.
+    fn caller(&self) -> u64 {
+        0
+    }
     /// Delivers the one answer.
     fn answer(self: Box<Self>, result: Result<T, Error>);
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::closer::Lane;
 use crate::error::Error;
 use crate::netlink::{Exchange, ExchangeReply};
 use crate::netns::Spec;
@@ -15,6 +16,23 @@ use crate::reply::Reply;
 pub(crate) enum Task {
     Open(Spec, Box<dyn Reply>),
     Exchange(Box<Exchange>, Box<dyn ExchangeReply>),
+}
+
+impl Task {
+    fn caller(&self) -> u64 {
+        match self {
+            Self::Open(_, reply) => reply.caller(),
+            Self::Exchange(_, reply) => reply.caller(),
+        }
+    }
+
+    fn lane(&self) -> Option<Lane> {
+        match self {
+            Self::Open(spec, reply) if reply.is_wanted() => spec.close_cost().lane(false),
+            // What was cancelled opens nothing, and the socket of an exchange is its helper's.
+            Self::Open(..) | Self::Exchange(..) => None,
+        }
+    }
 }
 
 /// One task, and what it depends on.
@@ -29,6 +47,33 @@ pub(crate) struct Request {
 pub(crate) enum Job {
     Serve(Request),
     Release(LeaveRequest),
+}
+
+impl Job {
+    /// Returns whose it is. A release is nobody's, and after everybody's.
+    pub(crate) fn caller(&self) -> Option<u64> {
+        match self {
+            Self::Serve(request) => Some(request.task.caller()),
+            Self::Release(_) => None,
+        }
+    }
+
+    /// Returns where a socket that it opens is closed, if that is slow even for an unused one.
+    fn lane(&self) -> Option<Lane> {
+        match self {
+            Self::Serve(request) => request.task.lane(),
+            Self::Release(_) => None,
+        }
+    }
+
+    pub(crate) fn needs_room(&self) -> bool {
+        self.lane().is_some()
+    }
+
+    /// Returns whether it may be served now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.lane().is_none_or(Lane::has_room)
+    }
 }
 
 /// Told when no helper is left, or that nobody waits for that any more.

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::control::{Command, CommandSender};
 use crate::error::Error;
 use crate::events::{EventKind, Events, LeaveReason};
+use crate::held_back::HeldBackPaths;
 use crate::helper::{Helper, Place};
 use crate::idle::{IdleSet, Wake};
 use crate::netns::Host;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     watcher: OnceCell<Arc<Watcher>>,
     registry: Registry,
     ready: Ready,
+    held_back: HeldBackPaths,
     idle: IdleSet,
     stats: Stats,
     events: Events,
@@ -58,6 +60,7 @@ impl Shared {
             watcher: OnceCell::new(),
             registry: Registry::new(),
             ready: Ready::new(config.max_helpers),
+            held_back: HeldBackPaths::default(),
             idle: IdleSet::new(config.max_helpers),
             stats: Stats::default(),
             events: Events::default(),
@@ -96,6 +99,10 @@ impl Shared {
 
     pub(crate) fn ready(&self) -> &Ready {
         &self.ready
+    }
+
+    pub(crate) fn held_back(&self) -> &HeldBackPaths {
+        &self.held_back
     }
 
     pub(crate) fn idle(&self) -> &IdleSet {

@@ -57,7 +57,8 @@ fn a_cancel_against_an_answer_leaves_nothing_open_and_knows_of_the_message() {
         let handover = Arc::new(Handover::default());
         let (theirs, count) = (handover.clone(), counts.clone());
         let helper = thread::spawn(move || helper(&theirs, &count));
-        let cancelled = handover.cancel();
+        let (cancelled, socket) = handover.cancel();
+        drop(socket);
         let sent = helper.join().unwrap();
         // A message is sent exactly if the cancel says that one was or will be.
         assert_eq!(sent, cancelled != Cancelled::Before);
@@ -77,7 +78,8 @@ fn a_descriptor_is_taken_by_one_or_closed_never_both() {
         let helping = thread::spawn(move || helper(&theirs, &count));
         let other = handover.clone();
         let taking = thread::spawn(move || other.take());
-        let cancelled = handover.cancel();
+        let (cancelled, socket) = handover.cancel();
+        drop(socket);
         let taken = taking.join().unwrap();
         let sent = helping.join().unwrap();
         assert!(taken.is_none() || counts.closed() == 0);

@@ -1,4 +1,4 @@
-//! One tick: how the helpers get on, and that ready paths are served.
+//! One tick: how the helpers get on, that ready paths are served, and jobs that were held back.
 //!
 //! A helper that is at the same turn for [`OVERDUE_TICKS`] counts as awake no more, so that another is woken
 //! in its stead; for [`STUCK_TICKS`], and it must be blocked in the kernel. Ticks are counted, not time,
@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::{Manager, Watched};
+use crate::closer::MAX_CLOSING;
 use crate::error::Error;
 use crate::idle::Wake;
 use crate::netns::cached_lookup;
@@ -47,12 +48,21 @@ impl Manager {
         if progress.stuck > 0 {
             self.refuse_what_is_stuck(progress.stuck);
         }
-        if self.ensure_progress(progress.overdue) && !progress.is_busy && closers_are_there {
+        // Each may fill the room that there is.
+        for path in self.shared.held_back().take_due(MAX_CLOSING) {
+            self.shared.schedule(path);
+        }
+        let is_served = self.ensure_progress(progress.overdue);
+        if is_served && !progress.is_busy && closers_are_there && self.shared.held_back().is_empty()
+        {
             self.shared.set_ticking(false);
             // A path that was made ready, or a helper that was woken, before the line above has not asked
             // for ticks.
             let is_busy = |watched: &Watched| watched.is_busy();
-            if self.shared.ready().len().0 > 0 || self.helpers.values().any(is_busy) {
+            if self.shared.ready().len().0 > 0
+                || !self.shared.held_back().is_empty()
+                || self.helpers.values().any(is_busy)
+            {
                 self.shared.set_ticking(true);
             }
         }

@@ -58,6 +58,8 @@ pub struct Info {
     pub cancelled: u64,
     /// Descriptors that wait to be closed, where closing takes time.
     pub closing: usize,
+    /// Requests held back, of those that wait: so many sockets of their kind are being closed.
+    pub held_back: usize,
     /// Times that a helper entered a namespace.
     pub entered: u64,
     /// Helper threads started.
@@ -87,6 +89,7 @@ impl Pool {
             refused: stats.refused.load(Ordering::Relaxed),
             cancelled: stats.cancelled.load(Ordering::Relaxed),
             closing: closer::closing(),
+            held_back: self.shared.held_back().jobs(),
             entered: stats.entered.load(Ordering::Relaxed),
             started: stats.started.load(Ordering::Relaxed),
             woken: stats.woken.load(Ordering::Relaxed),

@@ -9,7 +9,7 @@ use super::Worker;
 use crate::error::Error;
 use crate::events::LeaveReason;
 use crate::netns::{EnterError, LocationUnknown, Spec};
-use crate::path::{Pace, Path};
+use crate::path::{Due, Pace, Path};
 use crate::ready::Ticket;
 use crate::reply::Reply;
 use crate::request::{Job, Request, Task};
@@ -107,9 +107,10 @@ impl ServingGuard<'_, '_, '_> {
         let path = &self.ticket.path.clone();
         let worker = &mut *self.worker;
         // Counted before the look, so that each request served was made before it.
-        let due = path.queued().min(BATCH);
+        let mut due = path.due(BATCH);
+        let count = due.count();
         // Before an answer brings its caller's next request.
-        let is_all = due == 1 && !worker.is_work();
+        let is_all = count == 1 && !worker.is_work();
         let was_home = worker.host.is_home(&worker.here);
         let reached = match worker.reach(path) {
             Ok(()) => Ok(()),
@@ -126,10 +127,10 @@ impl ServingGuard<'_, '_, '_> {
             worker.leave(LeaveReason::Relieved)?;
         } else {
             let looked = worker.shared.now().saturating_sub(self.began);
-            let cpu = worker.serve_jobs(path, due, reached)?;
+            let cpu = worker.serve_jobs(path, &mut due, reached)?;
             worker.caller.served(cpu, is_all);
             let served = worker.shared.now().saturating_sub(self.began + looked);
-            self.pace = if looked >= SLOW || served >= SLOW * due.max(1) as u32 {
+            self.pace = if looked >= SLOW || served >= SLOW * count.max(1) as u32 {
                 Pace::Slow
             } else if reached.is_ok() {
                 Pace::Proven
@@ -145,26 +146,25 @@ impl ServingGuard<'_, '_, '_> {
 }
 
 impl Worker<'_> {
-    /// Serves up to `due` jobs, and returns the processor that the last caller was on.
+    /// Serves the jobs that are due, and returns the processor that the last caller was on.
     fn serve_jobs(
         &mut self,
         path: &Arc<Path>,
-        due: usize,
+        due: &mut Due,
         reached: Result<(), Error>,
     ) -> Result<usize, LocationUnknown> {
         let mut cpu = self.caller.cpu();
-        for _ in 0..due {
-            match path.pop() {
-                Some(Job::Serve(request)) => {
+        while let Some(job) = path.pop_due(due) {
+            match job {
+                Job::Serve(request) => {
                     cpu = request.cpu;
                     self.serve_request(request, reached)?;
                 }
-                Some(Job::Release(leave_request)) => {
+                Job::Release(leave_request) => {
                     self.shared.leave_all(path, &leave_request);
                     // This one's own turn to leave comes before its next batch.
                     break;
                 }
-                None => break,
             }
         }
         Ok(cpu)
@@ -184,6 +184,9 @@ impl Drop for ServingGuard<'_, '_, '_> {
             return;
         }
         path.set_pace(self.pace);
+        if worker.shared.held_back().add(path) {
+            worker.shared.request_ticks();
+        }
         if path.unschedule() {
             worker.shared.registry().forget_later(path);
         } else {
