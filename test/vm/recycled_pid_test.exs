@@ -13,12 +13,18 @@ defmodule Nlns.VM.RecycledPidTest do
     vm [mount: @mount],
       wrap: ~w(unshare --pid --fork --mount-proc --kill-child),
       config: [max_helpers: 1] do
-      container = fn ->
-        port = Port.open({:spawn, "unshare --net cat"}, [:binary])
-        Port.command(port, "x")
-        assert_receive {^port, {:data, "x"}}, within(10_000)
+      start = fn command ->
+        port = Port.open({:spawn, command}, [:binary])
         {:os_pid, pid} = Port.info(port, :os_pid)
         {port, pid}
+      end
+
+      container = fn ->
+        {port, _} = container = start.("unshare --net cat")
+        # It echoes, so it is inside.
+        Port.command(port, "x")
+        assert_receive {^port, {:data, "x"}}, within(10_000)
+        container
       end
 
       # cat(1) ends with its input.
@@ -51,7 +57,9 @@ defmodule Nlns.VM.RecycledPidTest do
         request = Nlns.open_async({:pid, pid}, :netlink, :raw, 0)
         stop.(first)
         File.write!("/proc/sys/kernel/ns_last_pid", "#{pid - 1}")
-        assert {_, ^pid} = second = container.()
+
+        # Not one with a namespace of its own, which takes longer to start than a request may wait.
+        assert {_, ^pid} = second = start.("cat")
         let_go.()
         answer = Nlns.await(request)
         # The path leads to the other one, for who means that.
@@ -61,13 +69,12 @@ defmodule Nlns.VM.RecycledPidTest do
         answer
       end
 
-      # A second of waiting is too long, and refused; on a busy machine it takes another try.
+      # A second of waiting is too long, and refused. How many tries that takes is up to the machine.
       answers =
         Stream.repeatedly(attempt)
-        |> Enum.take(5)
-        |> Enum.reject(&(&1 == {:error, {:thread, 11}}))
+        |> Stream.reject(&(&1 == {:error, {:thread, 11}}))
+        |> Enum.take(3)
 
-      assert [_ | _] = answers
       assert Enum.uniq(answers) == [error: {:open, 2}]
       assert_all_in_order()
     end
