@@ -171,6 +171,13 @@ defmodule NetnsAgent.HttpTest do
     for socket <- [slow, silent], do: assert("" == read_all(socket, "", 10_000))
   end
 
+  # Whether /metrics comes as if nobody else was there, as far as this machine has time for it.
+  defp assert_kept_in(tries \\ 20, attack) do
+    alone = longest(3)
+    attack.()
+    assert longest(tries) < 1_000 + 20 * alone
+  end
+
   # How long /metrics takes, of several tries the longest, in ms.
   defp longest(tries) do
     Enum.max(
@@ -185,8 +192,8 @@ defmodule NetnsAgent.HttpTest do
   test "a thousand idle clients keep nobody out" do
     start_agent()
     before = sockets()
-    idle = for _ <- 1..1_000, do: dial()
-    assert longest(20) < 1_000
+    assert_kept_in(fn -> Process.put(:idle, for(_ <- 1..1_000, do: dial())) end)
+    idle = Process.get(:idle)
     # The others were sent away, and no more than there may be are left.
     assert sockets() - before <= 1_000 + 33
     closed = Enum.count(idle, &(:gen_tcp.recv(&1, 0, 0) == {:error, :closed}))
@@ -195,14 +202,12 @@ defmodule NetnsAgent.HttpTest do
 
   test "a hundred clients that send a byte at a time keep nobody out" do
     start_agent()
-    attack(100, fn -> Enum.each(1..10, fn _ -> Process.sleep(100) end) end)
-    assert longest(20) < 1_000
+    assert_kept_in(fn -> attack(100, fn -> Process.sleep(1_000) end) end)
   end
 
   test "clients that come back as soon as they are sent away keep nobody out" do
     start_agent()
-    attack(100, fn -> :ok end)
-    assert longest(20) < 2_000
+    assert_kept_in(fn -> attack(100, fn -> :ok end) end)
   end
 
   test "clients that do not take their answers keep nobody out" do
@@ -212,13 +217,23 @@ defmodule NetnsAgent.HttpTest do
     # More than the kernel keeps for a client that does not read.
     assert byte_size(body) > 3_000_000
 
-    for _ <- 1..100 do
-      socket = dial()
-      :gen_tcp.send(socket, "GET /metrics HTTP/1.0\r\n\r\n")
-    end
-
-    assert longest(5) < 5_000
+    assert_kept_in(5, fn -> for _ <- 1..100, do: send_only("GET /metrics HTTP/1.0\r\n\r\n") end)
   end
+
+  test "clients that have ports checked that do not answer keep nobody out" do
+    {one, other} = {netns(), netns()}
+    Netns.connect(one, other)
+    start_agent(check_timeout: 10_000)
+    await_sample(one)
+    check = "/check?netns=#{one}&port=1&address=10.99.0.77"
+
+    assert_kept_in(fn -> for _ <- 1..100, do: send_only("POST #{check} HTTP/1.0\r\n\r\n") end)
+    # One that nobody needs the place of is carried out to its end.
+    assert {503, _, body} = post(check <> "&timeout=100")
+    assert body =~ "timeout"
+  end
+
+  defp send_only(bytes), do: :ok = :gen_tcp.send(dial(), bytes)
 
   # So many clients, each of which sends a byte, does `fun`, and begins anew when it is sent away.
   defp attack(count, fun) do

@@ -32,12 +32,13 @@ defmodule NetnsAgent.Metrics do
 
     if made != nil and now - made < @fresh,
       do: {:reply, text, {made, text}},
-      else: render() |> then(&{:reply, &1, {now, &1}, :hibernate})
+      else: Store.all() |> render() |> then(&{:reply, &1, {now, &1}, :hibernate})
   end
 
-  defp render do
-    rows = Store.all()
-    IO.iodata_to_binary([namespaces(rows), interfaces(rows), agent(), pool(Nlns.info())])
+  defp render(rows) do
+    (namespaces(rows) ++ interfaces(rows) ++ agent() ++ pool(Nlns.info()))
+    |> Enum.map(&family/1)
+    |> IO.iodata_to_binary()
   end
 
   defp namespaces(rows) do
@@ -49,52 +50,43 @@ defmodule NetnsAgent.Metrics do
       end
 
     [
-      gauge("netns_agent_namespaces", "Network namespaces that are followed", length(rows)),
-      gauge("netns_agent_namespace_up", "Whether the last scrape of the namespace succeeded", up),
-      gauge("netns_agent_namespace_info", "Where the namespace is found", info)
+      {"netns_agent_namespaces", "Network namespaces that are followed", length(rows)},
+      {"netns_agent_namespace_up", "Whether the last scrape of the namespace succeeded", up},
+      {"netns_agent_namespace_info", "Where the namespace is found", info}
     ]
   end
 
   # The labels are made once for an interface and used for all of its counters.
   defp interfaces(rows) do
     links =
-      for {%{id: id}, %{error: nil, links: links}} <- rows,
-          link <- links,
-          do: {labels(netns: id, interface: link.name), link}
+      for {%{id: id}, %{error: nil, links: links}} <- rows, %{name: name} = link <- links do
+        {labels(netns: id, interface: name), link}
+      end
 
     up = for {labels, link} <- links, do: {labels, boolean(link.up?)}
 
     [
-      gauge("netns_interface_up", "Whether the interface is up", up)
+      {"netns_interface_up", "Whether the interface is up", up}
       | for key <- Sample.counters() do
           values = for {labels, link} <- links, do: {labels, link.counters[key]}
-
-          counter(
-            "netns_interface_#{key}_total",
-            "The interface's #{key} in IFLA_STATS64",
-            values
-          )
+          {"netns_interface_#{key}_total", "The interface's #{key} in IFLA_STATS64", values}
         end
     ]
   end
 
   defp agent do
-    took = for {lane, us} <- Store.labelled(:round_took), do: {labels(lane: lane), us / 1_000_000}
-    number = &Store.get(&1, 0)
-
-    by = fn name, label ->
-      for {key, n} <- Store.labelled(name), do: {labels([{label, key}]), n}
-    end
+    by = &for {key, n} <- Store.labelled(&1), do: {labels([{&2, key}]), n}
+    took = for {lane, us} <- by.(:round_took, :lane), do: {lane, us / 1_000_000}
 
     [
-      counter("netns_agent_scrapes_total", "Scrapes of a namespace", number.(:scrapes)),
-      counter("netns_agent_scrape_failures_total", "Scrapes that failed", by.(:failures, :at)),
-      counter("netns_agent_rounds_total", "Rounds of scrapes", by.(:rounds, :lane)),
-      counter("netns_agent_rounds_late_total", "Rounds left out", by.(:rounds_late, :lane)),
-      gauge("netns_agent_round_duration_seconds", "How long the last round took", took),
-      counter("netns_agent_namespaces_come_total", "Namespaces that came", number.(:came)),
-      counter("netns_agent_namespaces_gone_total", "Namespaces that went", number.(:gone)),
-      gauge("netns_agent_namespaces_not_followed", "Beyond max_namespaces", number.(:dropped))
+      {"netns_agent_scrapes_total", "Scrapes of a namespace", Store.get(:scrapes, 0)},
+      {"netns_agent_scrape_failures_total", "Scrapes that failed", by.(:failures, :at)},
+      {"netns_agent_rounds_total", "Rounds of scrapes", by.(:rounds, :lane)},
+      {"netns_agent_rounds_late_total", "Rounds left out", by.(:rounds_late, :lane)},
+      {"netns_agent_round_duration_seconds", "How long the last round took", took},
+      {"netns_agent_namespaces_come_total", "Namespaces that came", Store.get(:came, 0)},
+      {"netns_agent_namespaces_gone_total", "Namespaces that went", Store.get(:gone, 0)},
+      {"netns_agent_namespaces_not_followed", "Beyond max_namespaces", Store.get(:dropped, 0)}
     ]
   end
 
@@ -102,21 +94,15 @@ defmodule NetnsAgent.Metrics do
 
   defp pool(info) do
     for {key, n} <- Map.put(info, :helpers, length(info.helpers)), is_integer(n) do
-      help = "#{key} in Nlns.info/0"
-
-      if key in @counters,
-        do: counter("nlns_#{key}_total", help, n),
-        else: gauge("nlns_#{key}", help, n)
+      {"nlns_#{key}#{if key in @counters, do: "_total"}", "#{key} in Nlns.info/0", n}
     end
   end
 
-  defp gauge(name, help, values), do: family("gauge", name, help, values)
-  defp counter(name, help, values), do: family("counter", name, help, values)
+  defp family({_name, _help, []}), do: []
+  defp family({name, help, n}) when is_number(n), do: family({name, help, [{"", n}]})
 
-  defp family(_type, _name, _help, []), do: []
-  defp family(type, name, help, n) when is_number(n), do: family(type, name, help, [{"", n}])
-
-  defp family(type, name, help, values) do
+  defp family({name, help, values}) do
+    type = if String.ends_with?(name, "_total"), do: "counter", else: "gauge"
     lines = for {labels, value} <- values, do: [name, labels, " ", to_string(value), "\n"]
     ["# HELP ", name, " ", help, ".\n# TYPE ", name, " ", type, "\n" | lines]
   end

@@ -12,21 +12,21 @@ defmodule NetnsAgent.Netlink do
   @enoent 2
   @etimedout 110
 
-  @doc "Lazily, for each path in any order: its reading, or `:gone` if nothing is there any more."
-  @spec read([binary()], Config.t()) :: Enumerable.t({binary(), Sample.reading() | :gone})
-  def read(paths, config), do: read(paths, config, &Nlns.Netlink.stream/4)
+  @doc """
+  Lazily, for each path in any order: its reading, or `:gone` if nothing is there any more.
 
-  @doc "Does as `read/2`, but asks in another way: the measurement compares with one."
-  @spec read([binary()], Config.t(), function()) :: Enumerable.t()
-  def read(paths, config, stream) do
+  `stream` is what asks; the measurement compares with another.
+  """
+  @spec read([binary()], Config.t(), function()) ::
+          Enumerable.t({binary(), Sample.reading() | :gone})
+  def read(paths, config, stream \\ &Nlns.Netlink.stream/4) do
     # struct ifinfomsg with nothing in it: every interface.
     request = %Message{type: @rtm_getlink, flags: :dump, payload: <<0::128>>}
     options = [max_in_flight: config.concurrency, timeout: config.scrape_timeout, ordered: false]
-    answers = stream.(paths, :route, request, options)
 
-    Stream.map(answers, fn {path, answer} ->
-      {path, reading(answer, config.max_interfaces)}
-    end)
+    paths
+    |> stream.(:route, request, options)
+    |> Stream.map(fn {path, answer} -> {path, reading(answer, config.max_interfaces)} end)
   end
 
   defp reading({:ok, messages}, max) do
@@ -47,13 +47,12 @@ defmodule NetnsAgent.Netlink do
   defp link(%Message{payload: <<_::32, index::native-32, flags::native-32, _::32, rest::binary>>}) do
     formats = [name: {@ifla_ifname, :string}, stats: {@ifla_stats64, :binary}]
     %{name: name, stats: stats} = Attribute.to_map!(rest, formats)
-    counters = for <<n::native-64 <- stats>>, do: n
 
     %{
       index: index,
       name: Text.readable(name),
       up?: Bitwise.band(flags, @iff_up) != 0,
-      counters: Sample.counters() |> Enum.zip(counters) |> Map.new(),
+      counters: Sample.counters(stats),
       rates: %{}
     }
   end

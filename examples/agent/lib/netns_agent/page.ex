@@ -6,7 +6,7 @@ defmodule NetnsAgent.Page do
   fetched but its own.
   """
 
-  alias NetnsAgent.{Cluster, Config, Sample, Store, Text}
+  alias NetnsAgent.{Cluster, Config, Http, Sample, Store, Text}
 
   [html, style, script] =
     for name <- ~w(page.html page.css page.js) do
@@ -46,12 +46,17 @@ defmodule NetnsAgent.Page do
       namespaces: rows |> Enum.sort_by(&{&1.state != :failing, &1.id}) |> Enum.take(@limit),
       matching: length(rows),
       # One machine is no cluster.
-      machines: if(Cluster.nodes() == [node()], do: [], else: Cluster.overview()),
+      machines:
+        if(Cluster.nodes() == [node()],
+          do: [],
+          else: Http.in_stage(:checking, &Cluster.overview/0)
+        ),
       pool:
         pool &&
-          pool
-          |> Map.take([:max_helpers, :stuck, :waiting])
-          |> Map.put(:helpers, length(pool.helpers))
+          %{
+            Map.take(pool, [:helpers, :max_helpers, :stuck, :waiting])
+            | helpers: length(pool.helpers)
+          }
     }
   end
 

@@ -36,9 +36,15 @@ defmodule NetnsAgent.Sample do
           command: String.t() | nil
         }
 
-  @doc "The counters in the order of `struct rtnl_link_stats64`, which begins with them."
+  @doc "The names of the counters."
   @spec counters() :: [atom()]
   def counters, do: @counters
+
+  @doc "The counters of `struct rtnl_link_stats64`, which begins with them."
+  @spec counters(binary()) :: %{atom() => non_neg_integer()}
+  def counters(stats),
+    do:
+      @counters |> Enum.zip(for <<n::native-64 <- binary_part(stats, 0, 64)>>, do: n) |> Map.new()
 
   @doc "The sample after a reading at `at`; `before` is the one it follows, if any."
   @spec next(t() | nil, reading(), integer()) :: t()

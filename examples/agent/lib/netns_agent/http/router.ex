@@ -4,7 +4,7 @@ defmodule NetnsAgent.Http.Router do
   can have a browser GET.
   """
 
-  alias NetnsAgent.{Cluster, Config, Metrics, Page, Text}
+  alias NetnsAgent.{Cluster, Config, Http, Metrics, Page, Text}
 
   @type answer :: {status :: 100..599, headers :: [{String.t(), String.t()}], body :: iodata()}
 
@@ -39,7 +39,8 @@ defmodule NetnsAgent.Http.Router do
          {:ok, timeout} <- number(Map.get(query, "timeout", "#{max}"), 1..max),
          address = String.to_charlist(Map.get(query, "address", "127.0.0.1")),
          {:ok, address} <- :inet.parse_strict_address(address) do
-      checked(NetnsAgent.check(id, port, address: address, timeout: timeout))
+      options = [address: address, timeout: timeout]
+      checked(Http.in_stage(:checking, fn -> NetnsAgent.check(id, port, options) end))
     else
       _ -> json(400, %{error: "expected netns=ID&port=PORT, and perhaps address=IP&timeout=MS"})
     end
