@@ -14,7 +14,7 @@ defmodule Nlns.Error do
   """
   @moduledoc since: "0.1.0"
 
-  alias Nlns.Errno
+  alias Nlns.{Errno, Printable}
   alias Nlns.Error.{Cause, Hints, Look}
 
   @typedoc """
@@ -69,7 +69,7 @@ defmodule Nlns.Error do
   @doc false
   @spec format(reason()) :: String.t()
   def format({:netlink, errno, %{} = details}) when is_integer(errno) do
-    said = with text when is_binary(text) <- details[:message], do: ": " <> printable(text)
+    said = with text when is_binary(text) <- details[:message], do: ": " <> Printable.escape(text)
     "#{sentence({:netlink, errno}, nil)}#{said}#{at(details[:offset], details[:index])}"
   end
 
@@ -104,9 +104,6 @@ defmodule Nlns.Error do
   # Of a list, which begins at 0.
   defp which(index) when is_integer(index) and index > 0, do: "request #{index}"
   defp which(_index), do: "the request"
-
-  # The kernel's texts are ASCII; a module's may be anything.
-  defp printable(text), do: if(String.printable?(text), do: text, else: inspect(text))
 
   # What the functions that end in `!` do with the answer of their namesakes.
   @doc false

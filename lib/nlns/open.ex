@@ -52,9 +52,14 @@ defmodule Nlns.Open do
   end
 
   defp open(netns, domain, type, protocol, timeout) do
-    case Telemetry.start(netns, domain, type, protocol) do
-      nil -> open_and_wait(netns, domain, type, protocol, timeout)
-      span -> Telemetry.stop(span, open_and_wait(netns, domain, type, protocol, timeout))
+    case Telemetry.library() do
+      nil ->
+        open_and_wait(netns, domain, type, protocol, timeout)
+
+      library ->
+        metadata = %{netns: netns, domain: domain, type: type, protocol: protocol}
+        open = fn -> open_and_wait(netns, domain, type, protocol, timeout) end
+        Telemetry.span(library, :open, metadata, open)
     end
   end
 

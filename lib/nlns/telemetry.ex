@@ -1,7 +1,7 @@
 defmodule Nlns.Telemetry do
   @moduledoc """
-  Events for `:telemetry`, if that application is there; nlns does not depend on it, and without it
-  nothing is done.
+  Events for `:telemetry` (0.4.2 or newer), if that application is there. nlns does not depend on it, and
+  executes nothing without it.
 
   | event | measurements | metadata |
   |---|---|---|
@@ -9,23 +9,26 @@ defmodule Nlns.Telemetry do
   | `[:nlns, :open, :stop]` | `:monotonic_time`, `:duration` | as of its start, and `:result`, `:stage`, `:errno` |
   | `[:nlns, :netlink, :start]` | `:monotonic_time`, `:system_time` | `:netns`, `:protocol` |
   | `[:nlns, :netlink, :stop]` | `:monotonic_time`, `:duration` | as of its start, and `:result`, `:stage`, `:errno` |
+  | `[:nlns, _, :exception]` of both | `:monotonic_time`, `:duration` | as of its start, and `:kind`, `:reason`, `:stacktrace` |
   | `[:nlns, :helper, :refused]` | `:count` (1) | `:netns`, `:stage`, `:errno` |
   | `[:nlns, :helper, :pinned]` | `:count` | `:helper`, `:path` |
   | `[:nlns, :helper, :left]` | `:count`, `:duration` | `:helper`, `:path`, `:reason` |
   | `[:nlns, :pool]` | what `measure/0` says | none |
 
-    * `:netns` is a path or `{:pid, pid}`; `:domain`, `:type` and `:protocol` are the numbers for socket(2)
+    * `:netns` is a path, which may be any bytes, or `{:pid, pid}`; `tag_values/1` makes text of it.
+      `:domain`, `:type` and `:protocol` are the numbers for socket(2)
     * `:result` is `:ok` or `:error`; `:stage` and `:errno` are the error's, else `nil`
     * times are in native units (`System.convert_time_unit/3`). The duration is what the caller waited,
       the queue included, until the socket was open or the timeout was over
 
-  An open is `Nlns.open_in_netns/3`, `Nlns.open_fd/5` or `Nlns.open_socket/5`. Its two events run in the
-  calling process. Of `Nlns.open_socket/5` they cover the open, not that `:socket` adopts what was opened: an
-  error of that, and its time, are in none. Asynchronous opens have none: their answer goes to the mailbox, and when it is read
-  nlns does not know.
+  Opens and exchanges are spans, as `:telemetry.span/3` makes them: the events of one have the same
+  `:telemetry_span_context` in their metadata, and run in the calling process. An exception in one means that
+  the library's code is not there; what fails as usual is a stop with the `:result` `:error`.
 
-  The events of `Nlns.Netlink.execute/4` run in the calling process too. `:stage` is `:netlink` for the kernel's
-  own refusal. `Nlns.Netlink.execute_async/4` and `Nlns.Netlink.stream/4` have none, for the same reason.
+  An open is `Nlns.open_in_netns/3`, `Nlns.open_fd/5` or `Nlns.open_socket/5`. The span of
+  `Nlns.open_socket/5` ends before `:socket` adopts what was opened. An exchange is
+  `Nlns.Netlink.execute/4`; the `:stage` of the kernel's own refusal is `:netlink`. Asynchronous requests
+  and `Nlns.Netlink.stream/4` have no span: nlns does not know when their answers are read.
 
   A refusal is an answer of the stage `:thread` that no helper has given: the queue is full, every helper is
   blocked, the application is not started. It is reported where it is seen: by the synchronous opens, by
@@ -46,71 +49,131 @@ defmodule Nlns.Telemetry do
   They run in one process of nlns. There are none for the helpers that are pinned when the application stops.
 
   Whether there is a `:telemetry` is looked up when the application `:nlns` starts.
+
+  ## Metrics
+
+  With `:telemetry_metrics` and `:telemetry_poller`, below the application's supervisor:
+
+      defmodule MyApp.Telemetry do
+        use Supervisor
+        import Telemetry.Metrics
+
+        def start_link(_), do: Supervisor.start_link(__MODULE__, nil, name: __MODULE__)
+
+        @impl true
+        def init(nil) do
+          # The name is this poller's id too, and keeps it apart from others.
+          poller =
+            {:telemetry_poller,
+             name: :nlns_poller, period: 10_000, measurements: [{Nlns.Telemetry, :measure, []}]}
+
+          Supervisor.init([poller], strategy: :one_for_one)
+        end
+
+        def metrics do
+          span = [measurement: :duration, tags: [:result, :stage, :errno]]
+          buckets = [buckets: [10, 100, 1_000, 10_000, 100_000, 1_000_000]]
+          time = [unit: {:native, :microsecond}, tags: [:result], reporter_options: buckets]
+          netns = [tags: [:netns, :errno], tag_values: &Nlns.Telemetry.tag_values/1]
+
+          [
+            counter("nlns.opens.total", [event_name: [:nlns, :open, :stop]] ++ span),
+            distribution("nlns.open.stop.duration", time),
+            counter("nlns.exchanges.total", [event_name: [:nlns, :netlink, :stop]] ++ span),
+            distribution("nlns.netlink.stop.duration", time),
+
+            # One event may stand for several, so a counter would count too few.
+            sum("nlns.helper.refused.count", netns),
+            sum("nlns.helper.pinned.count"),
+            sum("nlns.helper.left.count", tags: [:reason]),
+
+            # These grow from the start of :nlns on, so the reporter takes what they are.
+            last_value("nlns.pool.opened"),
+            last_value("nlns.pool.failed"),
+            last_value("nlns.pool.refused"),
+
+            last_value("nlns.pool.waiting"),
+            last_value("nlns.pool.helpers"),
+            last_value("nlns.pool.stuck"),
+            last_value("nlns.pool.closing")
+          ]
+        end
+      end
+
+  Note: a tag `:netns` or `:path` makes a series for each namespace, for as long as the reporter runs.
   """
+  @moduledoc since: "0.1.0"
+
+  alias Nlns.Printable
 
   @key __MODULE__
 
   @eio 5
 
-  @typep span :: {module(), :open | :netlink, integer(), map()}
-
   @doc """
-  One event with the pool as it is: the numbers of `Nlns.info/0`, and how many helpers are `parked`,
-  `pinned`, `serving` and `stuck`. To be called now and then, by `:telemetry_poller` for example:
-
-      {:telemetry_poller, measurements: [{Nlns.Telemetry, :measure, []}], period: 10_000}
+  Executes one event with the pool as it is: the numbers of `Nlns.info/0`, and how many helpers are `parked`,
+  `pinned`, `serving` and `stuck`. A poller calls it now and then.
   """
+  @doc since: "0.1.0"
   @spec measure() :: :ok
   def measure do
-    with telemetry when telemetry != nil <- telemetry(), info when info != nil <- Nlns.info() do
-      telemetry.execute([:nlns, :pool], measurements(info), %{})
+    with library when library != nil <- library(), info when info != nil <- Nlns.info() do
+      library.execute([:nlns, :pool], measurements(info), %{})
     end
 
     :ok
   end
+
+  @doc ~S"""
+  Returns the metadata of an event with `:netns` and `:path` as text, for the option `tag_values` of
+  `Telemetry.Metrics`: a reporter takes neither `{:pid, pid}` nor bytes that are no UTF-8.
+
+  Such bytes, and characters that cannot be printed, become `\xHH`, and a backslash is doubled. So
+  different names stay different.
+
+      iex> Nlns.Telemetry.tag_values(%{netns: {:pid, 4711}, errno: 2})
+      %{netns: "pid:4711", errno: 2}
+
+      iex> Nlns.Telemetry.tag_values(%{path: <<"/run/netns/a", 0xFF>>, reason: :gone})
+      %{path: "/run/netns/a\\xff", reason: :gone}
+  """
+  @doc since: "0.1.0"
+  @spec tag_values(map()) :: map()
+  def tag_values(metadata) do
+    for key <- [:netns, :path], is_map_key(metadata, key), reduce: metadata do
+      metadata -> Map.update!(metadata, key, &text/1)
+    end
+  end
+
+  defp text({:pid, pid}), do: "pid:#{pid}"
+  defp text(path), do: Printable.escape(path)
 
   defp measurements(info) do
     states = Enum.frequencies_by(info.helpers, & &1.state)
     by_state = Map.merge(%{parked: 0, pinned: 0, serving: 0, stuck: 0}, states)
 
     info
-    |> Map.drop([:max_helpers, :idle_timeout, :max_queue])
+    |> Map.drop([:max_helpers, :idle_timeout, :max_queue, :max_closing])
     |> Map.put(:helpers, length(info.helpers))
     |> Map.merge(by_state)
   end
 
+  # The library, or nil if it is not there.
   @doc false
-  @spec start(binary() | pos_integer(), integer(), integer(), integer()) :: span() | nil
-  def start(place, domain, type, protocol) do
-    with telemetry when telemetry != nil <- telemetry() do
-      metadata = %{netns: netns(place), domain: domain, type: type, protocol: protocol}
-      start(telemetry, :open, metadata)
-    end
-  end
+  @spec library() :: module() | nil
+  def library, do: :persistent_term.get(@key, nil)
 
+  # A span around `fun`, whose metadata has the namespace as Nlns.Native takes it.
   @doc false
-  @spec start_netlink(binary() | pos_integer(), integer()) :: span() | nil
-  def start_netlink(place, protocol) do
-    with telemetry when telemetry != nil <- telemetry() do
-      start(telemetry, :netlink, %{netns: netns(place), protocol: protocol})
-    end
-  end
-
-  defp start(telemetry, event, metadata) do
-    began = System.monotonic_time()
-    times = %{monotonic_time: began, system_time: System.system_time()}
-    telemetry.execute([:nlns, event, :start], times, metadata)
-    {telemetry, event, began, metadata}
-  end
-
-  @doc false
-  @spec stop(span(), answer) :: answer
+  @spec span(module(), :open | :netlink, map(), (() -> answer)) :: answer
         when answer: {:ok, term()} | {:error, Nlns.Netlink.reason()}
-  def stop({telemetry, event, began, metadata}, answer) do
-    ended = System.monotonic_time()
-    times = %{monotonic_time: ended, duration: ended - began}
-    telemetry.execute([:nlns, event, :stop], times, Map.merge(metadata, outcome(answer)))
-    answer
+  def span(library, name, metadata, fun) do
+    metadata = Map.update!(metadata, :netns, &netns/1)
+
+    library.span([:nlns, name], metadata, fn ->
+      answer = fun.()
+      {answer, Map.merge(metadata, outcome(answer))}
+    end)
   end
 
   defp outcome({:ok, _resource}), do: %{result: :ok, stage: nil, errno: nil}
@@ -122,9 +185,9 @@ defmodule Nlns.Telemetry do
   @doc false
   @spec failed(binary() | pos_integer(), Nlns.Netlink.reason()) :: :ok
   def failed(place, {:thread, errno}) when errno != @eio do
-    with telemetry when telemetry != nil <- telemetry() do
+    with library when library != nil <- library() do
       metadata = %{netns: netns(place), stage: :thread, errno: errno}
-      telemetry.execute([:nlns, :helper, :refused], %{count: 1}, metadata)
+      library.execute([:nlns, :helper, :refused], %{count: 1}, metadata)
     end
 
     :ok
@@ -135,8 +198,8 @@ defmodule Nlns.Telemetry do
   @doc false
   @spec helper(:pinned | :left, map(), map()) :: :ok
   def helper(event, measurements, metadata) do
-    with telemetry when telemetry != nil <- telemetry() do
-      telemetry.execute([:nlns, :helper, event], measurements, metadata)
+    with library when library != nil <- library() do
+      library.execute([:nlns, :helper, event], measurements, metadata)
     end
 
     :ok
@@ -145,14 +208,12 @@ defmodule Nlns.Telemetry do
   defp netns(pid) when is_integer(pid), do: {:pid, pid}
   defp netns(path), do: path
 
-  defp telemetry, do: :persistent_term.get(@key, nil)
-
   # The variable is for the compiler and dialyzer, which know no such module.
   @doc false
   @spec look_up() :: module() | nil
   def look_up do
     module = :telemetry
-    is_there = Code.ensure_loaded?(module) and function_exported?(module, :execute, 3)
+    is_there = Code.ensure_loaded?(module) and function_exported?(module, :span, 3)
     found = if is_there, do: module
     :persistent_term.put(@key, found)
     found

@@ -96,7 +96,7 @@ defmodule Nlns.Top do
       String.pad_leading(time(helper.pinned_ms), 7),
       String.pad_leading(to_string(helper.served), 8),
       String.pad_leading(rate, 8),
-      printable(helper.path || "-")
+      path(helper.path)
     ]
     |> Enum.join("  ")
   end
@@ -107,27 +107,9 @@ defmodule Nlns.Top do
   defp time(ms) when ms < 36_000_000, do: "#{div(ms, 60_000)} min"
   defp time(ms), do: "#{div(ms, 3_600_000)} h"
 
-  # What `String.printable?/1` lets through and a terminal acts upon.
-  @acting [?\a, ?\b, ?\t, ?\n, ?\v, ?\f, ?\r, ?\e, ?\d]
-  # What turns the direction of writing, so that a name reads as another.
-  @turning [0x061C, 0x200E, 0x200F] ++
-             Enum.to_list(0x202A..0x202E) ++ Enum.to_list(0x2066..0x2069)
-  @unshown @acting ++ @turning
-
-  @doc "A path in characters that do nothing to a terminal: others may have chosen its name."
-  @spec printable(binary()) :: String.t()
-  def printable(path), do: path |> characters() |> IO.iodata_to_binary()
-
-  defp characters(<<character::utf8, rest::binary>>) do
-    text = <<character::utf8>>
-    shown = if String.printable?(text) and character not in @unshown, do: text
-    [shown || hex(text) | characters(rest)]
-  end
-
-  defp characters(<<byte, rest::binary>>), do: [hex(<<byte>>) | characters(rest)]
-  defp characters(<<>>), do: []
-
-  defp hex(bytes), do: for(<<byte <- bytes>>, do: ["\\x", Base.encode16(<<byte>>, case: :lower)])
+  defp path(nil), do: "-"
+  defp path({:pid, pid}), do: "{:pid, #{pid}}"
+  defp path(path), do: Nlns.Printable.escape(path)
 
   defp bold(text, %{ansi?: true}), do: "\e[1m" <> text <> "\e[0m"
   defp bold(text, _screen), do: text

@@ -24,7 +24,9 @@ defmodule Nlns.TelemetryTest do
 
     assert_received {[:nlns, :open, :start], start, metadata, caller}
     assert caller == self()
-    assert metadata == %{netns: path, domain: 16, type: 3, protocol: 16}
+    {span, named} = Map.pop!(metadata, :telemetry_span_context)
+    assert is_reference(span)
+    assert named == %{netns: path, domain: 16, type: 3, protocol: 16}
     assert_in_delta start.system_time, System.system_time(), second()
 
     assert_received {[:nlns, :open, :stop], stop, ended, ^caller}
@@ -56,8 +58,9 @@ defmodule Nlns.TelemetryTest do
   end
 
   test "a timeout is in the stop as the reason that the caller gets" do
-    span = Telemetry.start("/run/netns/x", 16, 3, 0)
-    assert Telemetry.stop(span, {:error, {:thread, 110}}) == {:error, {:thread, 110}}
+    timed_out = {:error, {:thread, 110}}
+    metadata = %{netns: 17, domain: 16, type: 3, protocol: 0}
+    assert Telemetry.span(:telemetry, :open, metadata, fn -> timed_out end) == timed_out
     assert_received {[:nlns, :open, :start], _, _, _}
     assert_received {[:nlns, :open, :stop], _, %{stage: :thread, errno: 110}, _}
   end

@@ -9,6 +9,19 @@ defmodule Nlns.Recorder do
       send(:persistent_term.get(:nlns_recorder), {event, measurements, metadata, self()})
       :ok
     end
+
+    # As the library's own, but for exceptions.
+    def span(prefix, metadata, fun) do
+      context = %{telemetry_span_context: make_ref()}
+      began = System.monotonic_time()
+      times = %{monotonic_time: began, system_time: System.system_time()}
+      execute(prefix ++ [:start], times, Map.merge(context, metadata))
+      {result, metadata} = fun.()
+      ended = System.monotonic_time()
+      times = %{monotonic_time: ended, duration: ended - began}
+      execute(prefix ++ [:stop], times, Map.merge(context, metadata))
+      result
+    end
   end
   """
 

@@ -96,9 +96,13 @@ defmodule Nlns.Netlink.Exchange do
 
   @spec run(t()) :: {:ok, [Message.t()]} | {:error, Nlns.Netlink.reason()}
   def run(exchange) do
-    case Telemetry.start_netlink(exchange.netns, exchange.protocol) do
-      nil -> run_and_wait(exchange)
-      span -> Telemetry.stop(span, run_and_wait(exchange))
+    case Telemetry.library() do
+      nil ->
+        run_and_wait(exchange)
+
+      library ->
+        metadata = Map.take(exchange, [:netns, :protocol])
+        Telemetry.span(library, :netlink, metadata, fn -> run_and_wait(exchange) end)
     end
   end
 
