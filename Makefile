@@ -84,6 +84,10 @@ check-agent-browser: check-compile
 check-agent-load:
 	$(WITH_NETNS) examples/agent/load 3000 600 2000
 
+# With the libraries that nlns does not depend on: from Hex, or from $(TELEMETRY), a directory of their sources.
+check-telemetry:
+	$(WITH_NETNS) scripts/test-telemetry $(TELEMETRY)
+
 bench:
 	@scripts/setup bench
 	MIX_ENV=prod bench/run
