@@ -9,6 +9,7 @@ defmodule Nlns.Netlink.ChangesTest do
 
   @rtm_newlink 16
   @rtm_dellink 17
+  @rtm_getlink 18
   @rtm_newaddr 20
   @iff_up 1
 
@@ -65,6 +66,21 @@ defmodule Nlns.Netlink.ChangesTest do
       else: left_out("links are not echoed (NLM_F_ECHO) by this kernel, which is older than 6.2")
 
     assert %{"one" => _, "two" => _} = links(path)
+  end
+
+  test "list_stops_at_the_refused_request", %{path: path} do
+    requests = [veth("one", "two"), veth("one", "three"), get_links()]
+    assert {:error, {:netlink, @eexist, %{index: 1}}} = Netlink.execute(path, :route, requests)
+    assert %{"one" => _, "two" => _} = links(path)
+
+    # The dump tells what those before it have made.
+    assert {:ok, messages} = Netlink.execute(path, :route, [veth("three", "four"), get_links()])
+
+    names =
+      for %{payload: <<_::128, attributes::binary>>} <- messages,
+          do: Attribute.get!(attributes, @ifname, :string)
+
+    assert Enum.sort(names) == ~w(four lo one three two)
   end
 
   test "refusal_says_errno_and_text", %{path: path} do
@@ -141,6 +157,8 @@ defmodule Nlns.Netlink.ChangesTest do
     payload = ifinfomsg() <> Attribute.encode(attributes)
     %Message{type: @rtm_newlink, flags: flags, payload: payload}
   end
+
+  defp get_links, do: %Message{type: @rtm_getlink, flags: :dump, payload: ifinfomsg()}
 
   defp set_up(path, index) do
     request = %Message{type: @rtm_newlink, payload: ifinfomsg(index, @iff_up)}
