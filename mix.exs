@@ -38,7 +38,7 @@ defmodule Nlns.MixProject do
         "Changelog" => "#{@source_url}/blob/main/CHANGELOG.md"
       },
       files:
-        ~w(lib mix mix.exs .formatter.exs Cargo.toml Cargo.lock native guides) ++
+        ~w(lib mix mix.exs .formatter.exs .cargo Cargo.toml Cargo.lock native guides) ++
           ~w(README.md CHANGELOG.md LICENSE),
       exclude_patterns: [~r"/target/", ~r"\.so$"]
     ]
