@@ -4,7 +4,7 @@ defmodule Nlns.Application do
 
   use Application
 
-  alias Nlns.{Config, Native, Telemetry}
+  alias Nlns.{Config, Library, Native, Telemetry}
 
   # The pool gives up on stuck threads after 4 s by itself; this is for a machine that hardly runs.
   @stop_timeout 10_000
@@ -17,6 +17,11 @@ defmodule Nlns.Application do
   @impl true
   def start(_type, _args) do
     config = Config.read!()
+
+    with {:error, {found, way_out}} <- Library.load() do
+      raise "nlns cannot load its native library: #{found}; #{way_out}"
+    end
+
     # Now, because a VM that has run out of descriptors cannot load a module.
     children = if Telemetry.look_up(), do: [Telemetry.Helpers], else: []
 

@@ -7,9 +7,17 @@ defmodule Nlns.Native do
   # The functions that do the work, with what they answer, are in native/nlns/src/. None is dirty,
   # none looks up a path, none waits.
 
-  @on_load :load
+  @on_load :on_load
 
   @type resource :: reference()
+
+  # Returns an error only where the module is there already, which then stays with its library. The first
+  # time there is none to return: it would end a release at boot, before the application can say why.
+  @spec on_load() :: :ok | {:error, {atom(), charlist()}}
+  def on_load do
+    reload? = function_exported?(__MODULE__, :start, 3)
+    with {:error, _why} = error <- load(), do: if(reload?, do: error, else: :ok)
+  end
 
   @spec load() :: :ok | {:error, {atom(), charlist()}}
   def load do

@@ -2,7 +2,7 @@ defmodule Nlns.Doctor.Facts do
   @moduledoc false
   # What there is on this machine, as `Nlns.Doctor.checks/1` takes it. Nothing here judges.
 
-  alias Nlns.Confinement
+  alias Nlns.{Confinement, Library}
   alias Nlns.Doctor.{Cgroup, Trial}
 
   # What forbids a plain user to make user namespaces, and the value that does.
@@ -16,8 +16,8 @@ defmodule Nlns.Doctor.Facts do
   @spec read() :: map()
   def read do
     # NB: in this order; the application needs the library, the opens need the application.
-    library = library()
-    application = application(library.loaded?)
+    library = with :ok <- Library.load(), do: {:ok, Library.path()}
+    application = application(match?({:ok, _}, library))
     limits = text("/proc/self/limits")
 
     Trial.run(application)
@@ -39,25 +39,6 @@ defmodule Nlns.Doctor.Facts do
          number(sysctl("fs.inotify.max_user_watches"))},
       watcher?: watcher?(application)
     })
-  end
-
-  defp library do
-    path = Application.app_dir(:nlns, "priv/native/libnlns.so")
-    head = with {:ok, file} <- File.open(path, [:read, :raw]), do: read_head(file)
-    architecture = to_string(:erlang.system_info(:system_architecture))
-
-    %{
-      path: path,
-      head: head,
-      architecture: architecture,
-      loaded?: Code.ensure_loaded?(Nlns.Native)
-    }
-  end
-
-  defp read_head(file) do
-    head = :file.read(file, 20)
-    _ = File.close(file)
-    with :eof <- head, do: {:ok, ""}
   end
 
   defp application(false), do: {:error, "it needs the native library"}
