@@ -35,7 +35,9 @@ defmodule Nlns.Netlink.Stream do
     case continue(next) do
       {:suspended, {:netns, netns}, next} -> {[], begin(%{state | next: next}, netns)}
       {:raised, raised} -> {[], %{state | next: raised}}
-      {_done_or_halted, _} -> {[], %{state | next: nil}}
+      # Some end with their last element, Stream.take/2 for one.
+      {_done_or_halted, {:netns, netns}} -> {[], begin(%{state | next: nil}, netns)}
+      {_done_or_halted, nil} -> {[], %{state | next: nil}}
     end
   end
 

@@ -1,0 +1,47 @@
+defmodule Nlns.Netlink.LargeTest do
+  use Nlns.NetnsCase
+
+  alias Nlns.{Links, Netlink}
+
+  @links 10_000
+
+  setup do
+    {:ok, path: netns()}
+  end
+
+  @tag timeout: 300_000
+  test "dump_of_ten_thousand_links_takes_less_than_twice_its_bytes", %{path: path} do
+    # An intermediate functional block needs no other link; they are made in one exchange.
+    links = for n <- 1..@links, do: Links.add("i#{n}", "ifb")
+    assert {:ok, []} = Netlink.execute(path, :route, links, timeout: within(120_000))
+
+    {bytes, peak, kept} = Task.await(Task.async(fn -> measure(path) end), within(60_000))
+
+    assert bytes > @links * 1_000
+
+    # Resident memory at its peak, while it is received and handed over; and what the caller holds then.
+    assert peak < 2 * bytes, "#{peak} for #{bytes} bytes"
+    assert kept < 2 * bytes, "#{kept} for #{bytes} bytes"
+  end
+
+  defp measure(path) do
+    for {pid, _} <- Enum.map(Process.list(), &{&1, nil}), do: :erlang.garbage_collect(pid)
+    before = :erlang.memory(:total)
+    resident = resident("VmRSS")
+    # Forgets the peak, proc(5).
+    File.write!("/proc/self/clear_refs", "5")
+    assert {:ok, messages} = Netlink.execute(path, :route, Links.dump(), timeout: within(30_000))
+    peak = resident("VmHWM") - resident
+    assert length(messages) == @links + 1
+    bytes = Enum.sum(for message <- messages, do: 16 + byte_size(message.payload))
+    # All are parts of one binary.
+    sizes = for message <- messages, uniq: true, do: :binary.referenced_byte_size(message.payload)
+    assert sizes == [bytes]
+    {bytes, peak, :erlang.memory(:total) - before}
+  end
+
+  defp resident(key) do
+    [_, kib] = Regex.run(~r/^#{key}:\s+(\d+) kB$/m, File.read!("/proc/self/status"))
+    String.to_integer(kib) * 1024
+  end
+end
