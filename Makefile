@@ -12,7 +12,7 @@ WITH_NETNS := scripts/with-netns
 	check-agent-load clean
 
 help:
-	@echo 'make demo    open sockets in three namespaces and show what is there'
+	@echo 'make demo    ask three namespaces for their links and addresses'
 	@echo 'make test    every check (make -n test names them; each can be run alone)'
 	@echo 'make bench   compare with what nlns replaces; QUICK=1 for under a minute'
 	@echo 'make soak    churn for two minutes; NLNS_SOAK_SECONDS for longer'
