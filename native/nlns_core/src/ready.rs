@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | proven | a helper has entered them at once | all |
 //! | unproven | new ones | all but a share that is kept for proven ones |
-//! | slow | the last turn took long | of these, [`SLOW_AT_ONCE`] that are not overdue |
+//! | slow | the last turn took long | of these, [`SLOW_AT_ONCE`] that are not blocked |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -41,8 +41,8 @@ pub(crate) struct Ready {
     most_on_trial: usize,
     /// Of those, helpers that serve a slow one.
     on_slow: AtomicUsize,
-    /// Helpers that are overdue, as the manager has seen at its last tick.
-    overdue: AtomicUsize,
+    /// Helpers that are blocked for so long that others shall not wait for them, as of the last tick.
+    blocked: AtomicUsize,
     /// How long a turn takes, in nanoseconds: the mean of about the last eight.
     turn_time: AtomicU64,
     cpus: usize,
@@ -85,7 +85,7 @@ impl Ready {
             // A lone helper serves all, as do two, of which one may block.
             most_on_trial: max_helpers - max_helpers / KEPT,
             on_slow: AtomicUsize::new(0),
-            overdue: AtomicUsize::new(0),
+            blocked: AtomicUsize::new(0),
             turn_time: AtomicU64::new(FIRST_GUESS.as_nanos() as u64),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -123,7 +123,7 @@ impl Ready {
     }
 
     fn most_on_slow(&self) -> usize {
-        SLOW_AT_ONCE + self.overdue.load(Ordering::Relaxed)
+        SLOW_AT_ONCE + self.blocked.load(Ordering::Relaxed)
     }
 
     /// Takes any path, whatever its lane's bound: to refuse its jobs.
@@ -170,8 +170,8 @@ impl Ready {
             .store((7 * before + time) / 8, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_overdue(&self, overdue: usize) {
-        self.overdue.store(overdue, Ordering::Relaxed);
+    pub(crate) fn note_blocked(&self, blocked: usize) {
+        self.blocked.store(blocked, Ordering::Relaxed);
     }
 }
 
@@ -228,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn slow_paths_are_few_at_a_time_but_for_overdue_ones() {
+    fn slow_paths_are_few_at_a_time_but_for_blocked_ones() {
         let ready = Ready::new(100);
         push(&ready, Pace::Slow, 50);
         let mut tickets: Vec<_> = std::iter::from_fn(|| ready.take()).collect();
         assert_eq!(tickets.len(), SLOW_AT_ONCE);
         assert!(!ready.has_work());
-        ready.note_overdue(3);
+        ready.note_blocked(3);
         tickets.extend(std::iter::from_fn(|| ready.take()));
         assert_eq!(tickets.len(), SLOW_AT_ONCE + 3);
         // Nobody else notices.

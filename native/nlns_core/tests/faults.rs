@@ -17,7 +17,9 @@ use nlns_core::{Config, Error, Stage, State};
 
 use injected::{FOREVER, Faults, start};
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{PATIENCE, Running, descriptors, eventually, outside, threads, threads_are_in};
+use support::{
+    PATIENCE, Running, descriptors, eventually, outside, settle, threads, threads_are_in,
+};
 
 /// Tests count the process's descriptors, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -168,6 +170,36 @@ fn path_that_blocked_is_served_once_it_answers() {
     pool.release(&path);
     assert_eq!(outside(), 0);
     assert!(waiting.iter().all(|answer| answer.try_recv().is_err()));
+}
+
+#[test]
+fn proven_path_keeps_a_helper_beside_new_ones_that_block() {
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let proven = names.make("proven");
+    let faults = Faults::default();
+    let pool = start(
+        &faults,
+        Config {
+            max_helpers: 4,
+            ..FOREVER
+        },
+    );
+    settle(&pool, &proven);
+    let let_go = hold_lookups(&faults);
+    let waiting: Vec<_> = (0..8)
+        .map(|n| pool.ask(&names.make(&n.to_string()), 0).unwrap())
+        .collect();
+    // Three helpers are in doubtful paths for good, and what waits for those is refused.
+    eventually("the others are refused", || {
+        let mut answers = waiting.iter().map(|answer| answer.try_recv());
+        answers.any(|answer| matches!(answer, Ok(Err(Error::BUSY))))
+    });
+    for _ in 0..10 {
+        assert_eq!(pool.open(&proven, 0).map(cookie), oracle(&proven, 0));
+    }
+    faults.heal();
+    drop(let_go);
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
-use nlns_core::{Config, Error, Spec, State};
+use nlns_core::{Config, Error, Pool, Spec, State};
 
 use support::netns::Directory;
 use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, settle};
@@ -211,4 +213,50 @@ fn what_is_refused_because_every_helper_is_stuck_is_counted() {
     assert_eq!((info.refused, info.cancelled), (3, 1));
     assert_eq!((info.opened, info.failed), (1, 0));
     drop(let_go);
+}
+
+#[test]
+fn slow_paths_are_not_queued_before_a_healthy_one() {
+    const SLOW_PATHS: usize = 64;
+    const TURN: Duration = Duration::from_millis(4);
+    let _alone = ALONE.lock();
+    let names = Directory::new();
+    let healthy = names.make("healthy");
+    let slow: Vec<_> = (0..SLOW_PATHS)
+        .map(|n| names.make(&n.to_string()))
+        .collect();
+    let pool = Running::start(Config {
+        max_helpers: 32,
+        ..FOREVER
+    });
+    let is_over = Arc::new(AtomicBool::new(false));
+    // Each slow path always has a request, which takes the helper some time.
+    fn again(pool: &Arc<Pool>, path: PathBuf, is_over: &Arc<AtomicBool>) {
+        let (next_pool, next_path, next) = (pool.clone(), path.clone(), is_over.clone());
+        let answer = move || {
+            std::thread::sleep(TURN);
+            if !next.load(Ordering::SeqCst) {
+                again(&next_pool, next_path, &next);
+            }
+        };
+        support::ask_rudely(pool, &path, answer);
+    }
+    for path in slow {
+        again(&pool.0, path, &is_over);
+    }
+    pool.open(&healthy, 0).unwrap();
+    let mut times: Vec<_> = (0..30)
+        .map(|_| {
+            let asked = Instant::now();
+            pool.open(&healthy, 0).unwrap();
+            asked.elapsed()
+        })
+        .collect();
+    times.sort();
+    is_over.store(true, Ordering::SeqCst);
+    eventually("all are served", || pool.0.info().waiting == 0);
+    // In one queue with them it would be 64 turns, with a second helper for those that are overdue 30.
+    assert!(times[15] < TURN * SLOW_PATHS as u32 / 8, "{times:?}");
+    // Slow paths are served by 16 at a time, and nothing else asks for more.
+    assert!(pool.0.info().started <= 20, "{:?}", pool.0.info().started);
 }

@@ -20,6 +20,10 @@ use crate::turn::Phase;
 /// its processor for one that is blocked.
 const OVERDUE_TICKS: u32 = 2;
 
+/// 100 ms. From then on it does not count among the few that serve slow paths at a time. More, and a path that
+/// blocks holds up slow ones; less, and a file system that gets slower by being asked is asked by more helpers.
+const BLOCKED_TICKS: u32 = 20;
+
 /// 1 s. If all helpers are stuck that may serve a path, it is refused. Fewer, and a busy machine refuses what
 /// it would have served.
 const STUCK_TICKS: u32 = 200;
@@ -31,6 +35,7 @@ const PROBE_TICKS: u32 = 20;
 #[derive(Default)]
 struct Progress {
     overdue: usize,
+    blocked: usize,
     stuck: usize,
     is_busy: bool,
 }
@@ -41,9 +46,7 @@ impl Manager {
         for watched in self.helpers.values_mut() {
             watched.look(&self.shared, &mut progress);
         }
-        self.shared
-            .ready()
-            .note_overdue(progress.overdue + progress.stuck);
+        self.shared.ready().note_blocked(progress.blocked);
         let closers_are_there = self.closers.hire();
         if progress.stuck > 0 {
             self.refuse_what_is_stuck(progress.stuck);
@@ -148,6 +151,7 @@ impl Watched {
         if self.helper.turn.uncount(seen) {
             shared.idle().uncount();
         }
+        progress.blocked += usize::from(self.ticks >= BLOCKED_TICKS);
         if self.ticks < STUCK_TICKS {
             progress.overdue += 1;
             return;

@@ -171,11 +171,15 @@ impl Reply for Rude {
     }
 }
 
+pub fn ask_rudely(pool: &Pool, path: &Path, f: impl FnOnce() + Send + 'static) {
+    let path = path.as_os_str().as_encoded_bytes();
+    let reply = Box::new(Rude(Box::new(f)));
+    pool.open(path, Spec::netlink(0), reply).unwrap();
+}
+
 impl Running {
     pub fn ask_rudely(&self, path: &Path, f: impl FnOnce() + Send + 'static) {
-        let path = path.as_os_str().as_encoded_bytes();
-        let reply = Box::new(Rude(Box::new(f)));
-        self.0.open(path, Spec::netlink(0), reply).unwrap();
+        ask_rudely(&self.0, path, f);
     }
 
     /// Asks, once, from wherever that is called.
