@@ -24,12 +24,15 @@ defmodule Nlns do
   @type reason :: {stage(), integer()}
 
   @typedoc """
-  A network namespace: a path, the one of a process (`/proc/PID/ns/net`) or the one that `ip netns` gave a
-  name (`/run/netns/NAME`).
+  A network namespace: a path, that of a process, or the one that `ip netns` gave a name
+  (`/run/netns/NAME`).
 
-  `{:pid, pid}` means the process that has this number when the call is made. If it ends before the
-  socket is open, the answer is `{:open, 2}`, even if another process has got the number by then. (Before
-  Linux 5.3, which has no pidfds, that is not proven: the process that has the number later is meant.)
+  `{:pid, pid}` means the process that has this number for the VM, in its own pid namespace, when the call
+  is made, whatever is mounted at `/proc`. Where neither the kernel (Linux 6.11) nor a procfs can tell, the
+  answer is `{:open, 95}`. If the process ends before the socket is open, the answer is `{:open, 2}`, even
+  if another process has got the number by then. (Before Linux 5.3, which has no pidfds, that is not proven:
+  the process that has the number later is meant.) A path is what it is to the kernel: `/proc/17/ns/net` is
+  the process 17 of the pid namespace that this `/proc` shows.
   """
   @type netns :: binary() | {:pid, pos_integer()} | {:name, binary()}
 
@@ -102,13 +105,14 @@ defmodule Nlns do
     * `id`: its number, never used twice
     * `state`: `:parked` in no namespace, `:pinned` in one and idle, `:serving`, or `:stuck`: serving one
       batch for over a second, so the kernel blocks it
-    * `path`, `pinned_ms`: where it is and for how long; `nil` in no namespace
+    * `path`, `pinned_ms`: what led it where it is, a path or `{:pid, pid}`, and for how long it has been
+      there; `nil` in no namespace
     * `served`: sockets that it opened, and netlink exchanges
   """
   @type helper :: %{
           id: pos_integer(),
           state: :parked | :pinned | :serving | :stuck,
-          path: binary() | nil,
+          path: binary() | {:pid, pos_integer()} | nil,
           pinned_ms: non_neg_integer() | nil,
           served: non_neg_integer()
         }
@@ -365,11 +369,11 @@ defmodule Nlns do
 
   @doc group: "The pool"
   @doc """
-  Makes every helper leave the namespace that this path led it to, after serving the requests that wait
-  for it. `:ok` once none is there, also if none was.
+  Makes every helper leave the namespace that this path or process led it to, after serving the requests
+  that wait for it. `:ok` once none is there, also if none was.
 
-  `{:name, name}` is the path `/run/netns/NAME` here and `{:pid, pid}` is `/proc/PID/ns/net`, whatever process
-  that is. Helpers that came by another path to the same namespace stay.
+  `{:name, name}` is the path `/run/netns/NAME` here. Helpers that came by another path to the same
+  namespace stay, and so do those that came by `/proc/PID/ns/net` when `{:pid, pid}` is released.
 
   Use it before deleting a namespace when `idle_timeout` must not delay its end. A helper that does not get
   to it within `timeout` ms (it is blocked in the kernel) answers `{:error, {:thread, 110}}`, or
@@ -379,11 +383,11 @@ defmodule Nlns do
   @doc since: "0.1.0"
   @spec release(netns(), timeout()) :: :ok | {:error, reason()}
   def release(netns, timeout \\ 5_000) do
-    path = Spec.path!(netns)
+    netns = Spec.netns!(netns)
     timeout = Arguments.timeout!(timeout)
     ref = make_ref()
 
-    with {:pending, resource} <- Native.release(path, ref) do
+    with {:pending, resource} <- Native.release(netns, ref) do
       receive do
         {:nlns, ^ref, :released} -> :ok
         {:nlns, ^ref, {:error, reason}} -> {:error, reason}

@@ -37,11 +37,11 @@ defmodule Nlns.Application do
 
     with :pending <- Native.stop(ref) do
       receive do
-        {:nlns, ^ref, {:stopped, stuck, keeper}} ->
+        {:nlns, ^ref, {:stopped, stuck, manager}} ->
           if stuck > 0,
             do: warn("#{stuck} thread(s) are blocked in the kernel and stay until it lets go")
 
-          await_end("/proc/self/task/#{keeper}", 1_000)
+          await_end(manager, 1_000)
       after
         @stop_timeout -> warn("the pool has not ended within #{@stop_timeout} ms")
       end
@@ -50,12 +50,13 @@ defmodule Nlns.Application do
     :ok
   end
 
-  # The keeper sends its last message a moment before its thread is gone.
-  defp await_end(task, tries) do
-    if tries > 0 and File.exists?(task) do
+  # The manager sends its last message a moment before its thread is gone. The kernel is asked, not /proc,
+  # which may number threads in another way.
+  defp await_end(thread, tries) do
+    if tries > 0 and Native.thread_exists(thread) do
       receive do
       after
-        1 -> await_end(task, tries - 1)
+        1 -> await_end(thread, tries - 1)
       end
     end
   end

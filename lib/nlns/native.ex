@@ -83,16 +83,19 @@ defmodule Nlns.Native do
   @spec is_sent(resource()) :: boolean()
   def is_sent(_resource), do: stub()
 
-  @spec release(binary(), reference()) ::
+  @spec thread_exists(integer()) :: boolean()
+  def thread_exists(_thread), do: stub()
+
+  @spec release(binary() | pos_integer(), reference()) ::
           :ok | {:pending, resource()} | {:error, {Nlns.stage(), integer()}}
-  def release(_path, _ref), do: stub()
+  def release(_path_or_pid, _ref), do: stub()
 
   @spec info() :: map() | nil
   def info, do: stub()
 
   @spec events() :: [
-          {:pinned, pos_integer(), binary(), pos_integer()}
-          | {:left, pos_integer(), binary(), pos_integer(), non_neg_integer(), atom()}
+          {:pinned, pos_integer(), Nlns.netns(), pos_integer()}
+          | {:left, pos_integer(), Nlns.netns(), pos_integer(), non_neg_integer(), atom()}
         ]
   def events, do: stub()
 

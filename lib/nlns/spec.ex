@@ -40,12 +40,6 @@ defmodule Nlns.Spec do
           "expected a path, {:pid, pid} or {:name, name} for the namespace, got: #{inspect(other)}"
   end
 
-  @doc "The path that opens in this namespace go by."
-  @spec path!(netns()) :: binary()
-  def path!(netns) do
-    with pid when is_integer(pid) <- netns!(netns), do: "/proc/#{pid}/ns/net"
-  end
-
   @doc "`AF_*`"
   @spec domain!(atom() | non_neg_integer()) :: non_neg_integer()
   def domain!(domain), do: number!("domain", @domains, domain, 65_535)

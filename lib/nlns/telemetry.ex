@@ -39,7 +39,7 @@ defmodule Nlns.Telemetry do
   through one to serve (that is `:entered` of the pool); and of those where it was pinned it tells when it
   has left:
 
-    * `:helper` is its `id` in `Nlns.info/0`, `:path` what led it there, `:duration` for how long it was there
+    * `:helper` is its `id` in `Nlns.info/0`, `:path` the path or `{:pid, pid}` that led it there, `:duration` for how long it was there
     * `:reason` is `:idle` (idle for that long), `:gone` (the name was deleted or the process has
       ended), `:released` (`Nlns.release/2`), `:moved` (needed elsewhere), `:relieved` (another helper
       sleeps there) or `:died` (its thread has)

@@ -48,7 +48,7 @@ defmodule Nlns.ErrorCauseTest do
     [
       {{:open, 2}, %{@process | running?: false}, "no process 17 is running"},
       {{:open, 2}, %{@process | own_proc?: false},
-       "process 17 is running, but what is mounted at /proc is of another pid namespace and does not show it"},
+       "process 17 is running, but its main thread has ended"},
       {{:open, 2}, confined(@process, hidepid: "2"),
        "process 17 is running, but /proc is mounted with hidepid=2 and does not show it to this user; " <>
          "CAP_SYS_PTRACE or the mount's gid= does"},
@@ -113,6 +113,8 @@ defmodule Nlns.ErrorCauseTest do
          "RestrictAddressFamilies=); else the kernel lacks it"},
       {{:socket, 97}, @look,
        "no seccomp filter is active: the kernel lacks it, or a module of it is missing"},
+      {{:open, 95}, %{@process | own_proc?: false},
+       "what is at /proc is of another pid namespace, or nothing"},
       {{:thread, 2}, %{@look | own_proc?: false},
        "nothing is mounted at /proc, or what is there is of another pid namespace: mount -t proc proc /proc"},
       {{:thread, 11}, %{@look | pool: %{@pool | stuck: 4}},
@@ -197,7 +199,7 @@ defmodule Nlns.ErrorCauseTest do
 
     said =
       Nlns.ChildVM.eval(["unshare", "-m", "sh", "-c", hidden, "sh"], """
-      netns = {:pid, #{other}}
+      netns = "/proc/#{other}/ns/net"
       {:error, reason} = Nlns.open_fd(netns, :inet, :dgram, :udp)
       {reason, Nlns.format_error(reason, netns)}
       """)

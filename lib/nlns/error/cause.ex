@@ -11,6 +11,10 @@ defmodule Nlns.Error.Cause do
   @spec of({atom(), integer()}, Look.t()) :: String.t() | nil
   def of({:open, 2}, look), do: missing(look)
   def of({:open, 13}, look), do: refused(look)
+
+  def of({:open, 95}, %{own_proc?: false}),
+    do: "what is at /proc is of another pid namespace, or nothing"
+
   def of({:setns, 22}, look), do: no_namespace(look.path, look.file)
   def of({:setns, 1}, look), do: not_permitted(:sys_admin, "the namespace", look.confinement)
   def of({:socket, 1}, look), do: not_permitted(:net_raw, "the namespace", look.confinement)
@@ -24,8 +28,7 @@ defmodule Nlns.Error.Cause do
   defp missing(%{pid: pid, running?: false}) when pid != nil, do: "no process #{pid} is running"
 
   defp missing(%{pid: pid, running?: true, own_proc?: false}),
-    do:
-      "process #{pid} is running, but what is mounted at /proc is of another pid namespace and does not show it"
+    do: "process #{pid} is running, but its main thread has ended"
 
   defp missing(%{pid: pid, running?: true, listed?: false, confinement: %{hidepid: mode}})
        when mode != nil do
@@ -150,8 +153,8 @@ defmodule Nlns.Error.Cause do
 
   defp busy(_pool), do: nil
 
-  defp late(%{path: path, pool: %{helpers: helpers}}) do
-    if Enum.any?(helpers, &(&1.state == :stuck and &1.path == path)),
+  defp late(%{path: path, pid: pid, pool: %{helpers: helpers}}) do
+    if Enum.any?(helpers, &(&1.state == :stuck and &1.path in [path, {:pid, pid}])),
       do: "a helper is stuck at this path: what is mounted there does not answer"
   end
 

@@ -20,6 +20,10 @@ defmodule Nlns.Error.Hints do
     {:open, 36} => "the path is longer than 4,095 bytes, or a part of it than 255",
     {:open, 40} => "too many symbolic links on the way",
     {:open, 107} => "the file system that is mounted there has lost its server (FUSE)",
+    {:open, 95} =>
+      "which process has this number cannot be proven: the kernel does not say (PIDFD_GET_NET_NAMESPACE, Linux " <>
+        "6.11), /proc is not that of the VM's pid namespace, and another could not be mounted; " <>
+        "mount -t proc proc /proc before the application starts, or use a path",
     {:setns, 1} =>
       "it needs CAP_SYS_ADMIN in the user namespace that owns the network namespace, and in the caller's own; " <>
         "a seccomp filter that refuses setns(2) looks the same",
@@ -42,8 +46,8 @@ defmodule Nlns.Error.Hints do
       "the kernel does not have this family, or a module of it is missing; or a filter on address families " <>
         "refuses it (systemd: RestrictAddressFamilies=)",
     {:thread, 2} =>
-      "there is no /proc/self/ns/net: no /proc is mounted, or that of another pid namespace, or the kernel has no " <>
-        "network namespaces",
+      "nlns cannot find the VM's own namespace: /proc is not that of its pid namespace, another could not be " <>
+        "mounted (fsmount(2), Linux 5.2), and the kernel does not say (Linux 6.11), or has no network namespaces",
     {:thread, 5} =>
       "a helper could not prove where it was and ended, or Nlns.Native was purged; if it fails a second time " <>
         "too, Nlns.Doctor says what is missing here",

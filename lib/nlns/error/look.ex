@@ -43,7 +43,7 @@ defmodule Nlns.Error.Look do
   @doc "Looks at the path too, unless it is the pool that failed: that path may never answer."
   @spec at(atom(), Nlns.netns()) :: t()
   def at(stage, netns) do
-    path = Spec.path!(netns)
+    path = path(Spec.netns!(netns))
     pid = pid(path)
     own_proc? = File.read_link("/proc/self") == {:ok, System.pid()}
 
@@ -64,6 +64,10 @@ defmodule Nlns.Error.Look do
 
     if stage == :thread, do: look, else: Map.merge(look, follow(path, pid))
   end
+
+  # Where the namespace of a process is shown, too.
+  defp path(pid) when is_integer(pid), do: "/proc/#{pid}/ns/net"
+  defp path(path), do: path
 
   defp follow(path, pid) do
     stops_at = path |> Path.split() |> Enum.scan(&Path.join(&2, &1)) |> Enum.find_value(&stop/1)

@@ -2,10 +2,11 @@
 
 use nlns_core::{Error, Handover, Reply, Socket, Spec};
 use rustler::types::tuple::get_tuple;
-use rustler::{Binary, Decoder, Encoder, Env, NifResult, NifStruct, Reference, ResourceArc, Term};
+use rustler::{Encoder, Env, NifStruct, Reference, ResourceArc, Term};
 
 use crate::descriptor::Descriptor;
 use crate::message::Message;
+use crate::netns::Netns;
 use crate::{running, terms};
 
 #[derive(NifStruct)]
@@ -14,31 +15,18 @@ struct Handle {
     resource: ResourceArc<Descriptor>,
 }
 
-/// Where to open: a path, or a process by its number.
-pub enum Where<'a> {
-    Process(i32),
-    Path(Binary<'a>),
-}
-
-impl<'a> Decoder<'a> for Where<'a> {
-    fn decode(term: Term<'a>) -> NifResult<Self> {
-        let path = term.decode().map(Self::Path);
-        path.or_else(|_| term.decode().map(Self::Process))
-    }
-}
-
 /// `{:ok, resource}`, and then `{:nlns, ref, :ok}` or `{:nlns, ref, {:error, {stage, errno}}}` to the
 /// caller, who has the descriptor in the resource; or `{:error, {stage, errno}}` at once.
 #[rustler::nif]
 fn open<'a>(
     env: Env<'a>,
-    place: Where<'a>,
+    netns: Netns<'a>,
     domain: u16,
     kind: u32,
     protocol: u32,
     reference: Reference<'a>,
 ) -> Term<'a> {
-    submit(env, place, (domain, kind, protocol), |env, _| {
+    submit(env, netns, (domain, kind, protocol), |env, _| {
         (terms::nlns(), reference.in_env(env), terms::ok()).encode(env)
     })
 }
@@ -47,13 +35,13 @@ fn open<'a>(
 #[rustler::nif]
 fn open_handle<'a>(
     env: Env<'a>,
-    place: Where<'a>,
+    netns: Netns<'a>,
     domain: u16,
     kind: u32,
     protocol: u32,
     reference: Reference<'a>,
 ) -> Term<'a> {
-    submit(env, place, (domain, kind, protocol), |env, descriptor| {
+    submit(env, netns, (domain, kind, protocol), |env, descriptor| {
         let handle = Handle {
             resource: descriptor.clone(),
         };
@@ -63,7 +51,7 @@ fn open_handle<'a>(
 
 fn submit<'a>(
     env: Env<'a>,
-    place: Where<'a>,
+    netns: Netns<'a>,
     (domain, kind, protocol): (u16, u32, u32),
     success: impl for<'m> FnOnce(Env<'m>, &ResourceArc<Descriptor>) -> Term<'m>,
 ) -> Term<'a> {
@@ -77,10 +65,8 @@ fn submit<'a>(
         descriptor: descriptor.clone(),
         success: Message::new(env, |env| success(env, &descriptor)),
     });
-    let submitted = running::pool_or_stopped().and_then(|pool| match place {
-        Where::Path(path) => pool.open(&path, spec, answer),
-        Where::Process(pid) => pool.open_process(pid, spec, answer),
-    });
+    let submitted =
+        running::pool_or_stopped().and_then(|pool| pool.open(netns.key()?, spec, answer));
     match submitted {
         Ok(()) => (terms::ok(), descriptor).encode(env),
         Err(error) => terms::failure(env, error),

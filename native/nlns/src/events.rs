@@ -1,16 +1,17 @@
 //! Where helpers settle and when they leave, for `:telemetry`.
 
 use nlns_core::{Event, EventKind, LeaveReason};
-use rustler::{Binary, Encoder, Env, NewBinary, Term};
+use rustler::{Encoder, Env, Term};
 
 use crate::message::Message;
-use crate::{running, terms};
+use crate::{netns, running, terms};
 
 /// A scheduler is not kept for longer than it takes to encode so many.
 const AT_ONCE: usize = 64;
 
 /// The next events, the oldest first:
-/// `{:pinned, helper, path, count}` or `{:left, helper, path, count, nanoseconds, why}`.
+/// `{:pinned, helper, path, count}` or `{:left, helper, path, count, nanoseconds, why}`, where
+/// `path` is `t:Nlns.netns/0`.
 /// If there are none, `{:nlns, :events}` comes to the caller with the next one, once.
 #[rustler::nif]
 fn events(env: Env<'_>) -> Vec<Term<'_>> {
@@ -25,9 +26,7 @@ fn events(env: Env<'_>) -> Vec<Term<'_>> {
 }
 
 fn term<'a>(env: Env<'a>, event: &Event) -> Term<'a> {
-    let mut path = NewBinary::new(env, event.path.len());
-    path.copy_from_slice(&event.path);
-    let path: Binary<'_> = path.into();
+    let path = netns::term(env, &event.netns);
     let Event { helper, count, .. } = event;
     match event.what {
         EventKind::Pinned => (terms::pinned(), helper, path, count).encode(env),

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use nlns_core::netlink::frame::{FIRST_TYPE, HEADER, Messages};
 use nlns_core::netlink::{Exchange, ExchangeReply, Outcome, Refusal};
-use nlns_core::{Error, Handover, Place, Reply};
+use nlns_core::{Error, Handover, Reply};
 use rustler::{Binary, Encoder, Env, NewBinary, OwnedBinary, Reference, ResourceArc, Term};
 
-use crate::answer::Where;
 use crate::descriptor::Descriptor;
 use crate::message::Message;
+use crate::netns::Netns;
 use crate::{running, terms};
 
 /// `{:ok, resource}`, and then `{:nlns, ref, {:ok, [%Nlns.Netlink.Message{}]}}` or
@@ -20,7 +20,7 @@ use crate::{running, terms};
 #[rustler::nif]
 fn exchange<'a>(
     env: Env<'a>,
-    place: Where<'a>,
+    netns: Netns<'a>,
     protocol: u32,
     request: Binary<'a>,
     max_reply: usize,
@@ -37,10 +37,7 @@ fn exchange<'a>(
     let exchange = Exchange::new(protocol, request.to_vec(), max_reply, deadline);
     let submitted = exchange.and_then(|exchange| {
         let pool = running::pool_or_stopped()?;
-        match &place {
-            Where::Path(path) => pool.exchange(Place::Path(path), exchange, answer),
-            Where::Process(pid) => pool.exchange(Place::Process(*pid), exchange, answer),
-        }
+        pool.exchange(netns.key()?, exchange, answer)
     });
     match submitted {
         Ok(()) => (terms::ok(), descriptor).encode(env),

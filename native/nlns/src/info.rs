@@ -1,9 +1,9 @@
 //! The pool's state as Elixir maps.
 
 use nlns_core::{HelperInfo, Info, MAX_CLOSING, State};
-use rustler::{Atom, Binary, Encoder, Env, NewBinary, NifMap, Term};
+use rustler::{Atom, Encoder, Env, NifMap, Term};
 
-use crate::{running, terms};
+use crate::{netns, running, terms};
 
 #[derive(NifMap)]
 struct PoolMap<'a> {
@@ -32,7 +32,7 @@ struct PoolMap<'a> {
 struct HelperMap<'a> {
     id: u64,
     state: Atom,
-    path: Option<Binary<'a>>,
+    path: Option<Term<'a>>,
     pinned_ms: Option<u64>,
     served: u64,
 }
@@ -80,11 +80,10 @@ fn helper_map<'a>(env: Env<'a>, helper: &HelperInfo) -> HelperMap<'a> {
             State::Serving => terms::serving(),
             State::Stuck => terms::stuck(),
         },
-        path: helper.pinned.as_ref().map(|(path, _)| {
-            let mut binary = NewBinary::new(env, path.len());
-            binary.copy_from_slice(path);
-            binary.into()
-        }),
+        path: helper
+            .pinned
+            .as_ref()
+            .map(|(path, _)| netns::term(env, path)),
         pinned_ms: helper
             .pinned
             .as_ref()

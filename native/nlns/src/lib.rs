@@ -7,6 +7,7 @@ mod events;
 mod exchange;
 mod info;
 mod message;
+mod netns;
 mod process;
 mod running;
 mod terms;

@@ -10,6 +10,7 @@ use rustler::{Atom, Encoder, Env, Reference, ResourceArc, Term};
 use crate::answer::with_failure;
 use crate::descriptor::Descriptor;
 use crate::message::Message;
+use crate::netns::Netns;
 use crate::terms;
 
 /// Outlives a purge of the module, after which `load` runs again on it as it is.
@@ -70,11 +71,17 @@ fn stop<'a>(env: Env<'a>, reference: Reference<'a>) -> Atom {
     terms::pending()
 }
 
+/// Whether a thread of the VM is still in its namespaces.
+#[rustler::nif]
+fn thread_exists(thread: i32) -> bool {
+    rustix::process::Pid::from_raw(thread).is_some_and(nlns_core::thread_exists)
+}
+
 /// `{:pending, resource}`, and then `{:nlns, ref, :released}`, or `{:nlns, ref, {:error, {stage, errno}}}`
 /// when it will not be, unless it is cancelled; `:ok` if nothing is there to be released; or
 /// `{:error, {stage, errno}}` at once.
 #[rustler::nif]
-fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>) -> Term<'a> {
+fn release<'a>(env: Env<'a>, netns: Netns<'a>, reference: Reference<'a>) -> Term<'a> {
     let message = Message::new(env, |env| {
         (terms::nlns(), (*reference).in_env(env), terms::released()).encode(env)
     });
@@ -88,7 +95,7 @@ fn release<'a>(env: Env<'a>, path: rustler::Binary<'a>, reference: Reference<'a>
             });
         }
     });
-    match pool().map_or(Ok(false), |pool| pool.release(&path, released)) {
+    match pool().map_or(Ok(false), |pool| pool.release(netns.key()?, released)) {
         Ok(true) => (terms::pending(), descriptor).encode(env),
         Ok(false) => terms::ok().encode(env),
         Err(error) => terms::failure(env, error),

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::netns::NetnsRef;
+
 /// Events that wait to be fetched. More takes memory for somebody who does not come; fewer leaves
 /// events out when many namespaces go at once.
 const MAX_KEPT: usize = 1_024;
@@ -20,7 +22,7 @@ pub struct Event {
     /// Its id.
     pub helper: u64,
     /// What led it there.
-    pub path: Vec<u8>,
+    pub netns: NetnsRef,
     /// Which of the two.
     pub what: EventKind,
     /// 1, and those of the kind that were left out since the one before.
@@ -75,7 +77,7 @@ struct LeftOut {
 }
 
 impl Events {
-    pub(crate) fn push(&self, helper: u64, path: &[u8], what: EventKind) {
+    pub(crate) fn push(&self, helper: u64, netns: &NetnsRef, what: EventKind) {
         let mut kept = self.kept.lock();
         let is_full = kept.events.len() >= MAX_KEPT;
         let left_out = match what {
@@ -89,7 +91,7 @@ impl Events {
         let count = 1 + std::mem::take(left_out);
         kept.events.push_back(Event {
             helper,
-            path: path.to_vec(),
+            netns: netns.clone(),
             what,
             count,
         });
@@ -129,15 +131,16 @@ mod tests {
     #[test]
     fn what_is_too_much_is_counted_by_the_next_of_its_kind() {
         let events = Events::default();
+        let netns = NetnsRef::Path(c"a".into());
         let left = EventKind::Left(Duration::ZERO, LeaveReason::Moved);
         for _ in 0..MAX_KEPT + 10 {
-            events.push(1, b"a", EventKind::Pinned);
+            events.push(1, &netns, EventKind::Pinned);
         }
-        events.push(1, b"a", left);
+        events.push(1, &netns, left);
         let kept = events.fetch(usize::MAX, Box::new(|| {}));
         assert!(kept.len() == MAX_KEPT && kept.iter().all(|event| event.count == 1));
         for what in [left, EventKind::Pinned, left] {
-            events.push(1, b"a", what);
+            events.push(1, &netns, what);
         }
         let counts: Vec<_> = events.fetch(2, Box::new(|| {}));
         let counts: Vec<_> = counts.iter().map(|event| event.count).collect();

@@ -3,15 +3,14 @@
 //! Each feature is tried once, at the start, in the VM's own namespace. One that fails there is missing,
 //! whatever the errno: an older kernel says `ENOPROTOOPT`, an emulator `EINVAL`, a filter `EPERM`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{Errno, Result};
 use rustix::net::sockopt::socket_cookie;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::uninterrupted;
 use crate::sys;
@@ -25,8 +24,6 @@ pub enum Feature {
     SocketCookie,
     /// A process has a descriptor.
     Pidfd,
-    /// A thread can join the namespace of a process by that descriptor.
-    PidfdSetns,
     /// A path is looked up only as far as that takes no waiting.
     CachedLookup,
     /// A socket tells its namespace's number, which is never used again.
@@ -51,11 +48,11 @@ pub struct Row {
     pub gives: &'static str,
     /// What takes its place where it is missing.
     pub stand_in: &'static str,
-    probe: fn(&Home) -> Result<bool>,
+    probe: fn(&Home<'_>) -> Result<bool>,
 }
 
 /// Every optional feature that is used, the oldest first.
-pub const TABLE: [Row; 9] = [
+pub const TABLE: [Row; 8] = [
     Row {
         feature: Feature::SocketNetns,
         name: "SIOCGSKNS",
@@ -81,18 +78,6 @@ pub const TABLE: [Row; 9] = [
         probe: |_| own_pidfd().map(|_| true),
     },
     Row {
-        feature: Feature::PidfdSetns,
-        name: "setns(pidfd)",
-        since: (5, 8),
-        gives: "{:pid, n} without the /proc of this pid namespace (needs SIOCGSKNS)",
-        stand_in: "/proc/n/ns/net, if that /proc is of this pid namespace; else {:open, 95}",
-        probe: |_| match own_pidfd().and_then(setns) {
-            // Privileges are missing, here, not the feature.
-            Ok(()) | Err(Errno::PERM) => Ok(true),
-            Err(errno) => Err(errno),
-        },
-    },
-    Row {
         feature: Feature::CachedLookup,
         name: "RESOLVE_CACHED",
         since: (5, 12),
@@ -116,7 +101,7 @@ pub const TABLE: [Row; 9] = [
         name: "PIDFD_GET_NET_NAMESPACE",
         since: (6, 11),
         gives: "{:pid, n} whatever is mounted at /proc",
-        stand_in: "/proc/n/ns/net, if that /proc is of this pid namespace; else setns(pidfd)",
+        stand_in: "the procfs of this pid namespace: that at /proc, else a mount of its own (Linux 5.2); else {:open, 95}",
         probe: |_| {
             let pidfd = own_pidfd()?;
             sys::pidfd_netns(pidfd.as_fd()).map(|_| true)
@@ -137,8 +122,7 @@ pub const TABLE: [Row; 9] = [
         gives: "a namespace tells the cookie of its sockets before it is entered",
         stand_in: "the first socket after each entry is proven by SIOCGSKNS or /proc",
         probe: |home| {
-            let netns = home.netns()?;
-            let id = sys::namespace_id(netns.as_fd())?;
+            let id = sys::namespace_id(home.netns)?;
             Ok(id != 0 && sys::netns_cookie(home.socket.as_fd())? == id)
         },
     },
@@ -168,8 +152,8 @@ pub fn get() -> Features {
 
 /// Tries each feature. Fails only for want of descriptors, which says nothing about the kernel.
 /// Note: only for a thread that is in the VM's own namespace.
-pub(crate) fn probe() -> Result<Features> {
-    let home = Home::find()?;
+pub(crate) fn probe(netns: BorrowedFd<'_>) -> Result<Features> {
+    let home = Home::find(netns)?;
     let mut found = 0;
     for row in &TABLE {
         match uninterrupted(|| (row.probe)(&home)) {
@@ -183,13 +167,14 @@ pub(crate) fn probe() -> Result<Features> {
 }
 
 /// What the features are tried on.
-struct Home {
+struct Home<'a> {
+    netns: BorrowedFd<'a>,
     socket: OwnedFd,
 }
 
-impl Home {
-    /// A socket of the first family that a filter on families lets through.
-    fn find() -> Result<Self> {
+impl<'a> Home<'a> {
+    /// With a socket of the first family that a filter on families lets through.
+    fn find(netns: BorrowedFd<'a>) -> Result<Self> {
         let mut last = Errno::AFNOSUPPORT;
         for family in [
             AddressFamily::NETLINK,
@@ -198,29 +183,16 @@ impl Home {
         ] {
             let flags = SocketFlags::CLOEXEC;
             match uninterrupted(|| socket_with(family, SocketType::DGRAM, flags, None)) {
-                Ok(socket) => return Ok(Self { socket }),
+                Ok(socket) => return Ok(Self { netns, socket }),
                 Err(errno) => last = errno,
             }
         }
         Err(last)
     }
-
-    /// The namespace of the calling thread.
-    fn netns(&self) -> Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        openat(CWD, c"/proc/thread-self/ns/net", flags, Mode::empty())
-            .or_else(|_| sys::socket_netns(self.socket.as_fd()))
-            .or_else(|_| sys::pidfd_netns(own_pidfd()?.as_fd()))
-    }
 }
 
 fn own_pidfd() -> Result<OwnedFd> {
     pidfd_open(getpid(), PidfdFlags::empty())
-}
-
-/// Joins the network namespace of the main thread, which is where a thread at home is already.
-fn setns(pidfd: OwnedFd) -> Result<()> {
-    move_into_link_name_space(pidfd.as_fd(), Some(LinkNameSpaceType::Network))
 }
 
 #[cfg(test)]
@@ -238,8 +210,8 @@ mod tests {
 
     #[test]
     fn newer_features_imply_what_they_build_on() {
-        let found = probe().unwrap();
-        assert_eq!(get(), found);
+        let home = std::fs::File::open("/proc/self/ns/net").unwrap();
+        let found = probe(home.as_fd()).unwrap();
         assert!(!found.has(Feature::PidfdNetns) || found.has(Feature::Pidfd));
         assert!(!found.has(Feature::NetnsId) || found.has(Feature::NetnsCookie));
     }

@@ -58,8 +58,8 @@ mod tests {
     use rustix::io::{dup2, fcntl_getfd};
 
     fn socket() -> Socket {
-        let mut netns = Host::find().unwrap().netns();
-        netns.socket(Spec::netlink(0)).unwrap()
+        let host = Host::find().unwrap();
+        host.socket(&mut host.netns(), Spec::netlink(0)).unwrap()
     }
 
     #[test]

@@ -112,7 +112,8 @@ impl Manager {
 
     /// Starts what tells of ends. Without it (no descriptors, no inotify instances left) helpers check.
     fn start_watcher(&self) -> Option<Thread> {
-        let watcher = Arc::new(Watcher::new().ok()?);
+        let procfs = self.shared.host().ok().and_then(|host| host.procfs());
+        let watcher = Arc::new(Watcher::new(procfs).ok()?);
         let (shared, watching) = (self.shared.clone(), watcher.clone());
         let body = move || {
             watching.run(|id| {

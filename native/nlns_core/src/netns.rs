@@ -1,34 +1,53 @@
-//! Network namespaces: what a path names, where this thread is, how it gets from one to the other.
+//! Network namespaces: what a path or a process leads to, where this thread is, how it gets from one to the
+//! other.
 
 mod lookup;
+mod reference;
 mod spec;
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, Stage, uninterrupted};
 use crate::features::{self, Feature};
+use crate::pidfd::{self, Process};
+use crate::procfs::Procfs;
 use crate::socket::Socket;
 use crate::sys;
 
-pub use lookup::cached_lookup;
-use lookup::{Identity, OpenedNetns, look_up, open};
+use lookup::{Identity, OpenedNetns};
+pub use reference::{NetnsKey, NetnsRef};
 pub use spec::Spec;
-
-/// Not `/proc/thread-self`: that is where a thread is, this is where the VM is (the main thread's).
-const OF_PROCESS: &CStr = c"/proc/self/ns/net";
-const OF_THREAD: &CStr = c"/proc/thread-self/ns/net";
 
 /// A namespace that the calling thread is in.
 #[derive(Clone, Copy, Debug)]
 pub struct Netns {
     identity: Identity,
-    /// What every socket made here answers for `SO_NETNS_COOKIE`: told by the namespace itself where
-    /// the kernel can, else by the first socket. `None` until then, and always before Linux 5.14.
-    cookie: Option<u64>,
+    proof: Proof,
+}
+
+/// What a socket that is made here must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// That it is in the namespace of this identity: the first one after an entry.
+    Identity,
+    /// This `SO_NETNS_COOKIE`.
+    Cookie(u64),
+    /// Nothing more: sockets have no cookie before Linux 5.14, and the first one has proven the place.
+    None,
+}
+
+impl Proof {
+    /// What is known from the namespace's file alone.
+    fn before_entry(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        match features::get().has(Feature::NetnsId) {
+            true => sys::namespace_id(fd).map(Self::Cookie),
+            false => Ok(Self::Identity),
+        }
+    }
 }
 
 /// The thread is not, or may not be, where it should be; all it may still do is end.
@@ -50,33 +69,43 @@ impl EnterError {
     }
 }
 
+impl From<LocationUnknown> for EnterError {
+    fn from(LocationUnknown: LocationUnknown) -> Self {
+        Self::LocationUnknown
+    }
+}
+
 /// The VM's own namespace, and the way back to it.
 pub struct Host {
     fd: OwnedFd,
     netns: Netns,
-    /// `NS_GET_ID` of a namespace is the cookie of its sockets here (Linux 6.18), so a namespace
-    /// can be asked for its cookie before it is entered.
-    ids_are_cookies: bool,
+    /// None where no procfs of this pid namespace is mounted or can be.
+    procfs: Option<Arc<Procfs>>,
 }
 
 impl Host {
-    /// Finds the VM's namespace and takes the calling thread there, if it is not in it: a scheduler
-    /// that OTP's own `netns` option has stranded may have made this thread.
+    /// Finds the VM's namespace, which is the main thread's, and takes the calling thread there, if it is not
+    /// in it: a scheduler that OTP's own `netns` option has stranded may have made this thread.
     pub fn find() -> Result<Self, Errno> {
-        let fd = open(OF_PROCESS)?;
+        let found = Procfs::find();
+        let fd = match &found {
+            Ok(procfs) => procfs.own_netns(),
+            Err(Errno::MFILE) => Err(Errno::MFILE),
+            Err(Errno::NFILE) => Err(Errno::NFILE),
+            Err(_) => pidfd::own_netns().map_err(|_| Errno::NOENT),
+        }?;
+        let procfs = found.ok().map(Arc::new);
         let identity = Identity::of_fd(fd.as_fd())?;
-        if !Identity::of_path(OF_THREAD)?.is_same_namespace(&identity) {
+        let thread = thread_identity(procfs.as_deref());
+        if !thread.is_ok_and(|thread| thread.is_same_namespace(&identity)) {
             setns(fd.as_fd())?;
         }
-        let features = features::probe()?;
-        let netns = Netns {
-            identity,
-            cookie: None,
-        };
+        features::probe(fd.as_fd())?;
+        let proof = Proof::before_entry(fd.as_fd())?;
         Ok(Self {
             fd,
-            netns,
-            ids_are_cookies: features.has(Feature::NetnsId),
+            netns: Netns { identity, proof },
+            procfs,
         })
     }
 
@@ -85,9 +114,14 @@ impl Host {
         self.netns
     }
 
+    /// A procfs that numbers processes as this one does.
+    pub(crate) fn procfs(&self) -> Option<Arc<Procfs>> {
+        self.procfs.clone()
+    }
+
     /// Whether `netns` is the VM's own.
     pub fn is_home(&self, netns: &Netns) -> bool {
-        netns.identity.is_same_namespace(&self.netns.identity)
+        netns.is(&self.netns)
     }
 
     /// Takes the calling thread back. Not everybody who may enter a namespace may also go back:
@@ -97,47 +131,92 @@ impl Host {
         Ok(self.netns)
     }
 
-    /// Takes the calling thread from `here` into the namespace that `path` names, and was
-    /// [`cached_lookup`], or else is looked up. If that fails with an [`Error`] the thread is in the VM's
-    /// namespace or still in `here`; see `here` after.
+    /// Takes the calling thread from `here` into the namespace that `target` leads to, and was found by
+    /// [`look_up_cached`](Self::look_up_cached), or else is looked up. If that fails with an [`Error`] the
+    /// thread is in the VM's namespace or still in `here`; see `here` after.
     pub fn enter(
         &self,
-        path: &CStr,
-        cached_lookup: Option<OpenedNetns>,
+        target: &NetnsRef,
+        cached: Option<OpenedNetns>,
         here: &mut Netns,
     ) -> Result<(), EnterError> {
-        let OpenedNetns(mut fd, mut identity) = cached_lookup.map_or_else(|| look_up(path), Ok)?;
+        let look_up = || self.look_up(target).map_err(EnterError::at(Stage::Open));
+        let OpenedNetns(mut fd, mut identity) = cached.map_or_else(look_up, Ok)?;
         if identity.is_same_namespace(&here.identity) && !self.is_home(here) {
             // Another name of the namespace this thread is in, or a name that means "where you
             // are", like /proc/thread-self/ns/net: only a look from the VM's own can tell.
-            *here = self
-                .return_to()
-                .map_err(|LocationUnknown| EnterError::LocationUnknown)?;
-            OpenedNetns(fd, identity) = look_up(path)?;
+            *here = self.return_to()?;
+            OpenedNetns(fd, identity) = look_up()?;
         }
         setns(fd.as_fd()).map_err(EnterError::at(Stage::Setns))?;
-        let cookie = self
-            .arrived(fd.as_fd(), &identity)
-            .map_err(|LocationUnknown| EnterError::LocationUnknown)?;
-        *here = Netns { identity, cookie };
+        let proof = Proof::before_entry(fd.as_fd()).map_err(|_| LocationUnknown)?;
+        *here = Netns { identity, proof };
         Ok(())
     }
 
-    /// Proves that the calling thread is where `fd` is, and tells the cookie of the sockets there.
-    fn arrived(
-        &self,
-        fd: BorrowedFd<'_>,
-        identity: &Identity,
-    ) -> Result<Option<u64>, LocationUnknown> {
-        if self.ids_are_cookies {
-            // Each socket is compared with it, which proves the place as well.
-            return sys::namespace_id(fd).map(Some).map_err(|_| LocationUnknown);
+    fn look_up(&self, target: &NetnsRef) -> Result<OpenedNetns, Errno> {
+        match target {
+            NetnsRef::Path(path) => OpenedNetns::at(path),
+            NetnsRef::Process(pid) => Process::find(*pid)?
+                .netns(self.procfs.as_deref())
+                .and_then(OpenedNetns::new),
         }
-        let thread = Identity::of_path(OF_THREAD).map_err(|_| LocationUnknown)?;
-        thread
-            .is_same_namespace(identity)
-            .then_some(None)
-            .ok_or(LocationUnknown)
+    }
+
+    /// Finds what `target` leads to, if that asks no file system that may not answer.
+    pub fn look_up_cached(&self, target: &NetnsRef) -> Option<OpenedNetns> {
+        match target {
+            NetnsRef::Path(path) => OpenedNetns::cached(path).ok(),
+            // Neither a pidfd nor a procfs in which no mount is followed waits for anything.
+            NetnsRef::Process(_) => self.look_up(target).ok(),
+        }
+    }
+
+    /// Whether `target` still leads to `here`, exactly as it did when this thread entered.
+    pub fn is_named_by(&self, here: &Netns, target: &NetnsRef) -> bool {
+        let identity = match target {
+            NetnsRef::Path(path) => Identity::of_path(path),
+            NetnsRef::Process(_) => self
+                .look_up(target)
+                .map(|OpenedNetns(_, identity)| identity),
+        };
+        identity == Ok(here.identity)
+    }
+
+    /// Opens a close-on-exec socket, proven to be in `here`, in which the calling thread must be.
+    pub fn socket(&self, here: &mut Netns, spec: Spec) -> Result<Socket, EnterError> {
+        let socket = spec.socket().map_err(EnterError::at(Stage::Socket))?;
+        match here.proof {
+            Proof::Cookie(cookie) => {
+                if sys::netns_cookie(socket.as_fd()) != Ok(cookie) {
+                    return Err(EnterError::LocationUnknown);
+                }
+            }
+            Proof::Identity => here.proof = self.prove(here, socket.as_fd())?,
+            Proof::None => {}
+        }
+        Ok(socket)
+    }
+
+    /// Proves that `socket`, the first one after an entry, is in `here`; what the next ones must show.
+    fn prove(&self, here: &Netns, socket: BorrowedFd<'_>) -> Result<Proof, LocationUnknown> {
+        let features = features::get();
+        let is_here = |identity: Identity| identity.is_same_namespace(&here.identity);
+        let of_socket = match features.has(Feature::SocketNetns) {
+            true => sys::socket_netns(socket).and_then(|netns| Identity::of_fd(netns.as_fd())),
+            false => Err(Errno::NOTTY),
+        };
+        // Without privileges over the socket, that the thread is there must do.
+        let proven = of_socket.or_else(|_| thread_identity(self.procfs.as_deref()));
+        if !proven.is_ok_and(is_here) {
+            return Err(LocationUnknown);
+        }
+        match features.has(Feature::NetnsCookie) {
+            true => sys::netns_cookie(socket)
+                .map(Proof::Cookie)
+                .map_err(|_| LocationUnknown),
+            false => Ok(Proof::None),
+        }
     }
 }
 
@@ -146,23 +225,15 @@ impl Netns {
     pub fn is(&self, other: &Self) -> bool {
         self.identity.is_same_namespace(&other.identity)
     }
+}
 
-    /// Whether `path` still leads here, exactly as it did when this thread entered.
-    pub fn is_named_by(&self, path: &CStr) -> bool {
-        Identity::of_path(path).is_ok_and(|identity| identity == self.identity)
-    }
-
-    /// A close-on-exec socket, proven to be in this namespace, in which the calling thread must be.
-    pub fn socket(&mut self, spec: Spec) -> Result<Socket, EnterError> {
-        let fd = spec.socket().map_err(EnterError::at(Stage::Socket))?;
-        if !features::get().has(Feature::NetnsCookie) {
-            return Ok(fd);
-        }
-        match sys::netns_cookie(fd.as_fd()) {
-            Ok(cookie) if *self.cookie.get_or_insert(cookie) == cookie => Ok(fd),
-            _ => Err(EnterError::LocationUnknown),
-        }
-    }
+/// Where the calling thread is.
+fn thread_identity(procfs: Option<&Procfs>) -> Result<Identity, Errno> {
+    let netns = match procfs {
+        Some(procfs) => procfs.thread_netns(),
+        None => pidfd::thread_netns(),
+    }?;
+    Identity::of_fd(netns.as_fd())
 }
 
 fn setns(fd: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -175,14 +246,13 @@ mod tests {
 
     #[test]
     fn a_socket_with_another_cookie_is_not_handed_out() {
-        let mut netns = Host::find().unwrap().netns();
-        assert!(netns.socket(Spec::netlink(0)).is_ok());
-        netns.cookie = netns.cookie.map(|cookie| cookie + 1);
-        if netns.cookie.is_some() {
-            assert!(matches!(
-                netns.socket(Spec::netlink(0)),
-                Err(EnterError::LocationUnknown)
-            ));
+        let host = Host::find().unwrap();
+        let mut here = host.netns();
+        assert!(host.socket(&mut here, Spec::netlink(0)).is_ok());
+        if let Proof::Cookie(cookie) = here.proof {
+            here.proof = Proof::Cookie(cookie + 1);
+            let socket = host.socket(&mut here, Spec::netlink(0));
+            assert!(matches!(socket, Err(EnterError::LocationUnknown)));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 mod held_back;
 
-use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -10,6 +9,7 @@ use crossbeam_queue::SegQueue;
 
 use crate::claim::Claim;
 use crate::error::Error;
+use crate::netns::NetnsRef;
 use crate::request::{Job, LeaveRequest, OnLeft, Request};
 
 use held_back::HeldBack;
@@ -39,7 +39,7 @@ impl Due {
 }
 
 pub(crate) struct Path {
-    name: Arc<CStr>,
+    netns: NetnsRef,
     /// Unbounded as a queue, bounded by `waiting` and `releases`: a bounded queue would take memory for its
     /// whole bound, per path, before the first request.
     queue: SegQueue<Job>,
@@ -65,9 +65,9 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    pub(crate) fn new(name: Arc<CStr>, all_waiting: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(netns: NetnsRef, all_waiting: Arc<AtomicUsize>) -> Self {
         Self {
-            name,
+            netns,
             queue: SegQueue::new(),
             held_back: HeldBack::default(),
             is_listed: AtomicBool::new(false),
@@ -82,8 +82,9 @@ impl Path {
         }
     }
 
-    pub(crate) fn name(&self) -> &CStr {
-        &self.name
+    /// What it leads to a namespace by.
+    pub(crate) fn netns(&self) -> &NetnsRef {
+        &self.netns
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -237,7 +238,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn path() -> Arc<Path> {
-        Arc::new(Path::new(c"x".into(), Arc::default()))
+        Arc::new(Path::new(NetnsRef::Path(c"x".into()), Arc::default()))
     }
 
     #[test]

@@ -8,26 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::thread::sched_getcpu;
 
 use crate::control::{Command, CommandSender};
-use crate::error::Error;
+use crate::error::{Error, Stage};
 use crate::events::{Event, Waker};
 use crate::manager;
 use crate::netlink::{Exchange, ExchangeReply};
-use crate::netns::Spec;
-use crate::process::Process;
+use crate::netns::{NetnsKey, Spec};
+use crate::pidfd::Process;
 use crate::reply::Reply;
 use crate::request::{OnLeft, Request, Task};
 use crate::shared::{Config, Shared};
 
 pub use info::{HelperInfo, Info, State};
-
-/// Where something is asked for.
-#[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
-    /// In the namespace that this path names.
-    Path(&'a [u8]),
-    /// In that of the process that has this number now.
-    Process(i32),
-}
 
 /// Owns helper threads, the paths they serve, and the manager that spawns and joins them. Dropping it stops
 /// them.
@@ -48,51 +39,44 @@ impl Pool {
         })
     }
 
-    /// Asks for a socket in the namespace that `path` names. The reply answers on a thread of the
-    /// pool; if this returns an error it is dropped and the error is the answer.
-    pub fn open(&self, path: &[u8], spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
-        self.submit(Place::Path(path), Task::Open(spec, reply))
-    }
-
-    /// Does the same for the namespace of the process that has the number `pid` now. One that gets the number
-    /// later is not taken for it (Linux 5.3).
-    pub fn open_process(&self, pid: i32, spec: Spec, reply: Box<dyn Reply>) -> Result<(), Error> {
-        self.submit(Place::Process(pid), Task::Open(spec, reply))
+    /// Asks for a socket in the namespace that a path names, or of the process that has a number now in this
+    /// process's own pid namespace, whatever is mounted at `/proc`. One that gets the number later is not taken
+    /// for it (Linux 5.3). The reply answers on a thread of the pool; if this returns an error it is dropped
+    /// and the error is the answer.
+    pub fn open<'a>(
+        &self,
+        netns: impl Into<NetnsKey<'a>>,
+        spec: Spec,
+        reply: Box<dyn Reply>,
+    ) -> Result<(), Error> {
+        self.submit(netns.into(), Task::Open(spec, reply))
     }
 
     /// Sends netlink requests in that namespace and answers with all that the kernel says; otherwise like
-    /// [`open`](Self::open) and [`open_process`](Self::open_process).
-    pub fn exchange(
+    /// [`open`](Self::open).
+    pub fn exchange<'a>(
         &self,
-        place: Place<'_>,
+        netns: impl Into<NetnsKey<'a>>,
         exchange: Exchange,
         reply: Box<dyn ExchangeReply>,
     ) -> Result<(), Error> {
-        self.submit(place, Task::Exchange(Box::new(exchange), reply))
+        self.submit(netns.into(), Task::Exchange(Box::new(exchange), reply))
     }
 
-    fn submit(&self, place: Place<'_>, task: Task) -> Result<(), Error> {
-        let request = |process| Request {
-            task,
-            process,
-            cpu: sched_getcpu(),
-        };
-        match place {
-            Place::Path(path) => self.push(path, Ok(request(None))),
-            Place::Process(pid) => {
-                let path = format!("/proc/{pid}/ns/net");
-                self.push(path.as_bytes(), Process::find(pid).map(request))
-            }
-        }
-    }
-
-    fn push(&self, path: &[u8], request: Result<Request, Error>) -> Result<(), Error> {
+    fn submit(&self, netns: NetnsKey<'_>, task: Task) -> Result<(), Error> {
         let shared = &self.shared;
-        let push = |request| {
-            let max_queue = shared.config().max_queue;
-            shared.registry().push(path, request, max_queue)
+        let process = match netns {
+            NetnsKey::Path(_) => Ok(None),
+            NetnsKey::Process(pid) => Process::find(pid).map(Some),
         };
-        match request.and_then(push) {
+        let push = |process| {
+            let cpu = sched_getcpu();
+            let request = Request { task, process, cpu };
+            let max_queue = shared.config().max_queue;
+            shared.registry().push(netns, request, max_queue)
+        };
+        let at_open = |errno| Error::new(Stage::Open, errno);
+        match process.map_err(at_open).and_then(push) {
             Ok(path) => {
                 if let Some(path) = path {
                     shared.schedule(path);
@@ -106,14 +90,18 @@ impl Pool {
         }
     }
 
-    /// Makes every helper leave the namespace where `path` led it, after the jobs that already wait for the
-    /// path. `on_left` is called on a thread of the pool when they have, or when the pool is stopped and does
+    /// Makes every helper leave the namespace where `netns` led it, after the jobs that already wait for it.
+    /// `on_left` is called on a thread of the pool when they have, or when the pool is stopped and does
     /// not wait for them. `false` if there is nothing to leave; then, and for an error, `on_left` is dropped.
-    pub fn release(&self, path: &[u8], on_left: OnLeft) -> Result<bool, Error> {
+    pub fn release<'a>(
+        &self,
+        netns: impl Into<NetnsKey<'a>>,
+        on_left: OnLeft,
+    ) -> Result<bool, Error> {
         let shared = &self.shared;
         let max_queue = shared.config().max_queue;
         let registry = shared.registry();
-        let Some(path) = registry.push_release(path, on_left, max_queue)? else {
+        let Some(path) = registry.push_release(netns.into(), on_left, max_queue)? else {
             return Ok(false);
         };
         if let Some(path) = path {

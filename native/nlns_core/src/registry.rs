@@ -1,24 +1,20 @@
-//! The paths in use, by name.
+//! The paths in use, by what they lead to a namespace by.
 
 mod shard;
 
-use std::ffi::{CStr, CString};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_queue::SegQueue;
 use parking_lot::RwLock;
-use rustix::io::Errno;
 
 use crate::error::{Error, Stage};
+use crate::netns::{NetnsKey, NetnsRef};
 use crate::path::Path;
 use crate::request::{OnLeft, Request};
 
 use shard::Shard;
-
-/// The kernel's bound for a path with its terminating NUL (limits.h, path_resolution(7)).
-const PATH_MAX: usize = 4096;
 
 /// So many unused paths wait for a helper that has nothing else to do; each takes some 3 KiB.
 const MAX_UNUSED: usize = 4_096;
@@ -45,9 +41,9 @@ impl Registry {
         }
     }
 
-    /// Where a name belongs, and its hash.
-    fn shard(&self, name: &[u8]) -> (&RwLock<Shard>, u64) {
-        let hash = self.hasher.hash_one(name);
+    /// Where a key belongs, and its hash.
+    fn shard(&self, key: NetnsKey<'_>) -> (&RwLock<Shard>, u64) {
+        let hash = self.hasher.hash_one(key);
         // The shard itself goes by the lowest bits and the highest.
         (&self.shards[(hash >> 32) as usize % SHARDS], hash)
     }
@@ -55,34 +51,30 @@ impl Registry {
     /// Queues a request. `Some` path is to be scheduled by the caller.
     pub(crate) fn push(
         &self,
-        name: &[u8],
+        key: NetnsKey<'_>,
         request: Request,
         max_queue: usize,
     ) -> Result<Option<Arc<Path>>, Error> {
-        if name.len() >= PATH_MAX {
-            return Err(Error::new(Stage::Open, Errno::NAMETOOLONG));
-        }
-        let (shard, hash) = self.shard(name);
+        let (shard, hash) = self.shard(key);
         let reading = shard.read();
-        if let Some(path) = reading.find(hash, name)? {
+        if let Some(path) = reading.find(hash, key)? {
             return path.push(request, max_queue);
         }
         drop(reading);
-        let name = CString::new(name).map_err(|_| Error::new(Stage::Open, Errno::INVAL))?;
-        let name: Arc<CStr> = name.into();
-        shard.write().add(hash, name)?.push(request, max_queue)
+        let netns = NetnsRef::try_from(key).map_err(|errno| Error::new(Stage::Open, errno))?;
+        shard.write().add(hash, netns)?.push(request, max_queue)
     }
 
     /// Queues a release, likewise; `None` if there is no such path.
     pub(crate) fn push_release(
         &self,
-        name: &[u8],
+        key: NetnsKey<'_>,
         on_left: OnLeft,
         max_queue: usize,
     ) -> Result<Option<Option<Arc<Path>>>, Error> {
-        let (shard, hash) = self.shard(name);
+        let (shard, hash) = self.shard(key);
         let reading = shard.read();
-        let path = reading.find(hash, name)?;
+        let path = reading.find(hash, key)?;
         path.map(|path| path.push_release(on_left, max_queue))
             .transpose()
     }
@@ -90,7 +82,7 @@ impl Registry {
     /// Drops a path that has neither requests nor a helper.
     pub(crate) fn forget_if_unused(&self, path: &Path) {
         if path.is_unused() {
-            let (shard, hash) = self.shard(path.name().to_bytes());
+            let (shard, hash) = self.shard(path.netns().key());
             shard.write().forget(hash, path);
         }
     }
@@ -139,9 +131,14 @@ mod tests {
     use super::*;
     use crate::path::tests::request;
 
+    fn key(name: &str) -> NetnsKey<'_> {
+        NetnsKey::Path(name.as_bytes())
+    }
+
     fn has(registry: &Registry, name: &str) -> bool {
-        let (shard, hash) = registry.shard(name.as_bytes());
-        shard.read().find(hash, name.as_bytes()).unwrap().is_some()
+        let key = key(name);
+        let (shard, hash) = registry.shard(key);
+        shard.read().find(hash, key).unwrap().is_some()
     }
 
     #[test]
@@ -150,7 +147,7 @@ mod tests {
         let count = 100 * SHARDS;
         for n in 0..count {
             let name = format!("/run/netns/{n}");
-            registry.push(name.as_bytes(), request(), 9).unwrap();
+            registry.push(key(&name), request(), 9).unwrap();
             assert!(has(&registry, &name));
         }
         assert_eq!(registry.count(), (count, count));
@@ -159,14 +156,14 @@ mod tests {
             assert!((30..300).contains(&shard.read().len()));
         }
         assert_eq!(registry.close().len(), count);
-        let late = registry.push(b"x", request(), 9);
+        let late = registry.push(key("x"), request(), 9);
         assert_eq!(late.err(), Some(Error::STOPPED));
     }
 
     #[test]
     fn who_left_late_forgets_no_younger_path_of_the_same_name() {
         let registry = Registry::new();
-        let push = || registry.push(b"x", request(), 9).unwrap().unwrap();
+        let push = || registry.push(key("x"), request(), 9).unwrap().unwrap();
         let is_there = || has(&registry, "x");
         let serve = |path: &Path| assert!(path.pop().is_some() && path.unschedule());
         let old = push();
@@ -184,15 +181,15 @@ mod tests {
     #[test]
     fn a_path_that_is_used_again_before_its_shard_is_locked_is_kept() {
         let registry = Registry::new();
-        let path = registry.push(b"x", request(), 9).unwrap().unwrap();
-        let (shard, hash) = registry.shard(b"x");
+        let path = registry.push(key("x"), request(), 9).unwrap().unwrap();
+        let (shard, hash) = registry.shard(key("x"));
         shard.write().forget(hash, &path);
         assert!(has(&registry, "x"));
     }
 
     /// A path that was used and is not used any more.
     fn leave(registry: &Registry, name: &str) -> Arc<Path> {
-        let path = registry.push(name.as_bytes(), request(), 9);
+        let path = registry.push(key(name), request(), 9);
         let path = path.unwrap().expect("it is idle");
         assert!(path.pop().is_some() && path.unschedule());
         registry.forget_later(&path);
@@ -215,7 +212,7 @@ mod tests {
     fn a_path_that_is_used_again_is_kept_and_swept_when_it_is_not() {
         let registry = Registry::new();
         let path = leave(&registry, "x");
-        registry.push(b"x", request(), 9).unwrap();
+        registry.push(key("x"), request(), 9).unwrap();
         registry.sweep();
         assert_eq!(registry.count(), (1, 1));
         assert!(path.pop().is_some() && path.unschedule());

@@ -9,7 +9,7 @@ use crate::closer::Lane;
 use crate::error::Error;
 use crate::netlink::{Exchange, ExchangeReply};
 use crate::netns::Spec;
-use crate::process::Process;
+use crate::pidfd::Process;
 use crate::reply::Reply;
 
 /// What a helper is to do in a namespace, and for whom.

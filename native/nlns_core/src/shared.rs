@@ -187,8 +187,7 @@ impl Shared {
             return;
         }
         if let Some(path) = helper.announce() {
-            let path = path.name().to_bytes();
-            self.events.push(helper.id, path, EventKind::Pinned);
+            self.events.push(helper.id, path.netns(), EventKind::Pinned);
         }
     }
 
@@ -199,9 +198,8 @@ impl Shared {
                 true => LeaveReason::Released,
                 false => reason,
             };
-            let path = place.path.name().to_bytes();
             let kind = EventKind::Left(place.since.elapsed(), reason);
-            self.events.push(helper, path, kind);
+            self.events.push(helper, place.path.netns(), kind);
         }
     }
 }

@@ -1,21 +1,26 @@
 //! Tells when the name of a namespace goes, or the process behind it.
 //!
 //! A helper that sleeps in a namespace keeps it alive, so before it falls asleep it has its path
-//! watched, under its number as a token: for what is below `/proc/PID`, or in a directory of a process in any procfs, a pidfd, which polls
-//! readable when the process ends (pidfd_open(2), Linux 5.3); for any other path, and each that it links to,
-//! an inotify(7) watch on its directory, because the namespace file itself reports nothing when it is
-//! unmounted and unlinked. An event proves nothing: the helper of the token looks, and what it finds decides.
+//! watched, under its number as a token. For a process that is a pidfd, which polls readable when the process
+//! ends (pidfd_open(2), Linux 5.3); so it is for a path into a directory of one, in a procfs that numbers
+//! processes as this one does. For any other path, and each that it links to, it is an inotify(7) watch on its
+//! directory, because the namespace file itself reports nothing when it is unmounted and unlinked. An event
+//! proves nothing: the helper of the token looks, and what it finds decides.
 //!
-//! Where neither is to be had (no more watches, a kernel without pidfds, the procfs of another pid namespace)
-//! the helper looks again every second. What neither can see (an unmount without an unlink, a process that
-//! changes its namespace, a main thread that ends before its process, directories further up that are moved, links,
-//! or those of a process in another procfs than `/proc`) is left when `idle_timeout` is over.
+//! Where neither can be had (no more watches, a kernel without pidfds, the procfs of another pid namespace)
+//! the helper looks again every second. Cases that nlns cannot detect:
+//!
+//! - an unmount without an unlink,
+//! - a process that changes its namespace, or whose main thread ends before it,
+//! - directories further up that are moved, links, or those of a process in another procfs than `/proc`.
+//!
+//! In these cases a helper leaves when its idle timeout ends.
 //!
 //! Looking up the directory is the helper's part, so a mount that does not answer never blocks the
 //! watcher; all the watcher thread does is wait in epoll(7) and pass tokens on.
 
 mod links;
-mod procfs;
+mod process;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -27,14 +32,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::fs::CWD;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::{Errno, Result};
-use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::process::process_of;
+use crate::netns::NetnsRef;
+use crate::pidfd;
+use crate::procfs::{Procfs, open_directory};
 
 use links::{MOST_LINKS, Split, split, target_of};
-use procfs::{is_procfs, process_behind};
+use process::{directory_of, is_procfs, pidfd_of};
 use watched::Watched;
 
 const STOP: u64 = 0;
@@ -46,6 +53,7 @@ pub(crate) struct Watcher {
     epoll: OwnedFd,
     inotify: OwnedFd,
     stop: OwnedFd,
+    procfs: Option<Arc<Procfs>>,
     watched: Mutex<Watched>,
 }
 
@@ -64,11 +72,13 @@ enum Target {
 }
 
 impl Watcher {
-    pub(crate) fn new() -> Result<Self> {
+    /// In `procfs` processes have the numbers that they have here.
+    pub(crate) fn new(procfs: Option<Arc<Procfs>>) -> Result<Self> {
         let watcher = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             inotify: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?,
             stop: eventfd(0, EventfdFlags::CLOEXEC)?,
+            procfs,
             watched: Mutex::new(Watched {
                 next_process: FIRST_PROCESS,
                 ..Watched::default()
@@ -83,44 +93,56 @@ impl Watcher {
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(tag), flags)
     }
 
-    /// Watches `path`; [`run`](Self::run) passes `token` on when it may have ended.
-    /// Note: what happened to the path before this returned is not reported; look again after it.
-    pub(crate) fn watch(self: &Arc<Self>, path: &CStr, token: u64) -> Result<Watch> {
+    /// Watches what `netns` leads to; [`run`](Self::run) passes `token` on when it may have ended.
+    /// Note: what happened before this returned is not reported; look again after it.
+    pub(crate) fn watch(self: &Arc<Self>, netns: &NetnsRef, token: u64) -> Result<Watch> {
         let mut watch = Watch {
             watcher: self.clone(),
             token,
             targets: Vec::new(),
             is_whole: true,
         };
-        let mut path = path.to_owned();
-        for _ in 0..MOST_LINKS {
-            let process = process_of(&path);
-            if let Some((pid, _)) = process {
-                let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        match netns {
+            NetnsRef::Process(pid) => {
+                let pidfd = pidfd::open(*pid)?;
                 watch.targets.push(self.watch_process(pidfd, token)?);
             }
-            if matches!(process, Some((_, "ns/net"))) {
-                break;
-            }
+            NetnsRef::Path(path) => self.watch_path(path, &mut watch)?,
+        }
+        Ok(watch)
+    }
+
+    fn watch_path(&self, path: &CStr, watch: &mut Watch) -> Result<()> {
+        let mut path = path.to_owned();
+        for _ in 0..MOST_LINKS {
             let place = split(&path).ok_or(Errno::INVAL)?;
             if is_procfs(&place.0) {
-                match process_behind(&place.0) {
-                    Some(pidfd) => {
-                        watch.targets.push(self.watch_process(pidfd, token)?);
-                        // What else is there, as fd/N, may go before the process does.
-                        watch.is_whole &= place.0.to_bytes().ends_with(b"/ns");
-                    }
-                    None => watch.is_whole = false,
-                }
-                break;
+                watch.is_whole &= self.watch_behind(&place.0, watch)?;
+                // What else is there, as fd/N, may go before the process does.
+                watch.is_whole &= place.0.to_bytes().ends_with(b"/ns");
+                return Ok(());
             }
-            watch.targets.push(self.watch_name(place, token)?);
+            if let Some(process) = directory_of(&path) {
+                // On the way through a process: /proc/PID/root, for example.
+                watch.is_whole &= self.watch_behind(&process, watch)?;
+            }
+            watch.targets.push(self.watch_name(place, watch.token)?);
             match target_of(&path) {
                 Some(target) => path = target,
                 None => break,
             }
         }
-        Ok(watch)
+        Ok(())
+    }
+
+    /// Watches the process that a directory tells of; `false` if that cannot be proven to be one here.
+    fn watch_behind(&self, directory: &CStr, watch: &mut Watch) -> Result<bool> {
+        let directory = open_directory(CWD, directory)?;
+        let Some(pidfd) = pidfd_of(directory.as_fd(), self.procfs.as_deref()) else {
+            return Ok(false);
+        };
+        watch.targets.push(self.watch_process(pidfd, watch.token)?);
+        Ok(true)
     }
 
     fn watch_process(&self, pidfd: OwnedFd, token: u64) -> Result<Target> {

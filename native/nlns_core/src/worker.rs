@@ -14,7 +14,7 @@ use crossbeam_utils::sync::Parker;
 use crate::events::LeaveReason;
 use crate::helper::{Helper, Place};
 use crate::netlink::Connection;
-use crate::netns::{self, EnterError, Host, LocationUnknown, Netns};
+use crate::netns::{EnterError, Host, LocationUnknown, Netns};
 use crate::path::Path;
 use crate::shared::Shared;
 use crate::turn::Phase;
@@ -91,14 +91,14 @@ impl Worker<'_> {
     /// Gets this thread into the namespace that `path` names now.
     fn reach(&mut self, path: &Arc<Path>) -> Result<(), EnterError> {
         let is_here = self.me.with_place(|place| Arc::ptr_eq(&place.path, path)) == Some(true);
-        if is_here && self.here.is_named_by(path.name()) {
+        if is_here && self.host.is_named_by(&self.here, path.netns()) {
             return Ok(());
         }
         let reason = match is_here {
             true => LeaveReason::Gone,
             false => LeaveReason::Moved,
         };
-        let cached = netns::cached_lookup(path.name());
+        let cached = self.host.look_up_cached(path.netns());
         if cached.is_none() {
             // Looking it up may take for ever, which must not hold the namespace of others. Where there is
             // no way back, it does.
@@ -108,7 +108,7 @@ impl Worker<'_> {
         }
         self.connection = None;
         let (before, may_block) = (self.here, cached.is_none());
-        let entered = self.host.enter(path.name(), cached, &mut self.here);
+        let entered = self.host.enter(path.netns(), cached, &mut self.here);
         if may_block {
             self.me.set_lookup(None);
         }
@@ -157,7 +157,7 @@ impl Worker<'_> {
     /// The mount below may have died, so a look counts as a turn: if it takes long, another helper is woken
     /// in this one's stead.
     fn is_moved(&self) -> bool {
-        self.check(|worker, path| !worker.here.is_named_by(path.name()))
+        self.check(|worker, path| !worker.host.is_named_by(&worker.here, path.netns()))
     }
 
     /// Makes a check of the path that led here; `false` if it is in no namespace.

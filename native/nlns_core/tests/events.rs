@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use nlns_core::{Config, Error, Event, EventKind, LeaveReason, Reply, Socket, Spec};
+use nlns_core::{Config, Error, Event, EventKind, LeaveReason, NetnsKey, Reply, Socket, Spec};
 
 use support::netns::{Directory, remove};
 use support::{CONFIG, PATIENCE, Running};
@@ -33,13 +33,19 @@ fn next(pool: &Running) -> Event {
 fn assert_pinned(pool: &Running, path: &Path) {
     let event = next(pool);
     assert_eq!((event.what, event.count), (EventKind::Pinned, 1));
-    assert_eq!(event.path, path.as_os_str().as_encoded_bytes());
+    assert_eq!(
+        event.netns.key(),
+        NetnsKey::Path(path.as_os_str().as_encoded_bytes())
+    );
 }
 
 #[track_caller]
 fn assert_left(pool: &Running, path: &Path, reason: LeaveReason) -> Duration {
     let event = next(pool);
-    assert_eq!(event.path, path.as_os_str().as_encoded_bytes());
+    assert_eq!(
+        event.netns.key(),
+        NetnsKey::Path(path.as_os_str().as_encoded_bytes())
+    );
     match event.what {
         EventKind::Left(after, why) if why == reason => after,
         what => panic!("{what:?} instead of left, {reason:?}"),

@@ -10,7 +10,6 @@ use super::{Manager, Watched};
 use crate::closer::MAX_CLOSING;
 use crate::error::Error;
 use crate::idle::Wake;
-use crate::netns::cached_lookup;
 use crate::path::Path;
 use crate::request::Job;
 use crate::shared::Shared;
@@ -173,7 +172,9 @@ impl Watched {
         if seen.is_same(self.seen)
             && seen.phase() == Phase::LookingUp
             && path.queued() > 0
-            && cached_lookup(path.name()).is_some()
+            && shared
+                .host()
+                .is_ok_and(|host| host.look_up_cached(path.netns()).is_some())
             && self.helper.turn.revoke(seen)
         {
             shared.schedule(path);

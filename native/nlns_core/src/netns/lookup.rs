@@ -1,14 +1,13 @@
-//! What a path names now.
+//! What a path or a process leads to now.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, Result};
 
-use super::EnterError;
-use crate::error::{Stage, uninterrupted};
-use crate::process::process_of;
+use crate::error::uninterrupted;
+use crate::features::{self, Feature};
 
 /// What a path led to. Device and inode name a namespace only while somebody holds it, because the
 /// kernel uses the numbers of dead ones again at once; whoever compares must be inside one of the two.
@@ -25,11 +24,11 @@ pub struct Identity {
 
 impl Identity {
     /// The file that `path` leads to now (stat(2): 1.5 to 7 µs, no descriptor).
-    pub fn of_path(path: &CStr) -> Result<Self, Errno> {
+    pub(super) fn of_path(path: &CStr) -> Result<Self> {
         stat(path).map(Self::from)
     }
 
-    pub(super) fn of_fd(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+    pub(super) fn of_fd(fd: BorrowedFd<'_>) -> Result<Self> {
         fstat(fd).map(Self::from)
     }
 
@@ -50,37 +49,32 @@ impl From<Stat> for Identity {
     }
 }
 
-/// NB: never without `O_NONBLOCK`, or a FIFO in the path's place holds the helper for ever.
+/// Note: never without `O_NONBLOCK`, or a FIFO in the path's place holds the helper for ever.
 const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY);
 
-pub(super) fn open(path: &CStr) -> Result<OwnedFd, Errno> {
-    uninterrupted(|| openat(CWD, path, FLAGS, Mode::empty()))
-}
-
-/// What a path led to.
+/// What a path or a process led to.
 pub struct OpenedNetns(pub(super) OwnedFd, pub(super) Identity);
 
 impl OpenedNetns {
-    fn new(fd: OwnedFd) -> Result<Self, Errno> {
+    pub(super) fn new(fd: OwnedFd) -> Result<Self> {
         let identity = Identity::of_fd(fd.as_fd())?;
         Ok(Self(fd, identity))
     }
-}
 
-pub(super) fn look_up(path: &CStr) -> Result<OpenedNetns, EnterError> {
-    let found = open(path).and_then(OpenedNetns::new);
-    found.map_err(EnterError::at(Stage::Open))
-}
+    /// Opens what `path` names.
+    pub(super) fn at(path: &CStr) -> Result<Self> {
+        uninterrupted(|| openat(CWD, path, FLAGS, Mode::empty())).and_then(Self::new)
+    }
 
-/// What `path` names, if the kernel can tell without asking a file system that may not answer:
-/// `RESOLVE_CACHED` of openat2(2) (Linux 5.12). `/proc/PID/ns/net` is never cached, but it answers.
-pub fn cached_lookup(path: &CStr) -> Option<OpenedNetns> {
-    let fd = match process_of(path) {
-        Some((_, "ns/net")) => open(path),
-        _ => openat2(CWD, path, FLAGS, Mode::empty(), ResolveFlags::CACHED),
-    };
-    fd.and_then(OpenedNetns::new).ok()
+    /// Opens what `path` names, if the kernel can tell without asking a file system that may not answer:
+    /// `RESOLVE_CACHED` of openat2(2) (Linux 5.12). It never can for what is below `/proc/PID/ns`.
+    pub(super) fn cached(path: &CStr) -> Result<Self> {
+        if !features::get().has(Feature::CachedLookup) {
+            return Err(Errno::AGAIN);
+        }
+        openat2(CWD, path, FLAGS, Mode::empty(), ResolveFlags::CACHED).and_then(Self::new)
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Pool;
 use crate::closer;
 use crate::helper::Helper;
+use crate::netns::NetnsRef;
 use crate::shared::Config;
 use crate::turn::Phase;
 
@@ -29,8 +30,8 @@ pub struct HelperInfo {
     pub id: u64,
     /// What it is doing.
     pub state: State,
-    /// The path that led it where it is, and for how long it has been there.
-    pub pinned: Option<(Vec<u8>, Duration)>,
+    /// What led it where it is, and for how long it has been there.
+    pub pinned: Option<(NetnsRef, Duration)>,
     /// Sockets it has opened, and exchanges it has carried out.
     pub served: u64,
 }
@@ -99,10 +100,7 @@ impl Pool {
 }
 
 fn helper_info(helper: &Helper) -> HelperInfo {
-    let pinned = helper.with_place(|place| {
-        let name = place.path.name().to_bytes().to_vec();
-        (name, place.since.elapsed())
-    });
+    let pinned = helper.with_place(|place| (place.path.netns().clone(), place.since.elapsed()));
     let seen = helper.turn.seen();
     let state = match (seen.phase(), &pinned) {
         _ if seen.is_stuck() => State::Stuck,

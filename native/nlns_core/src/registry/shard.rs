@@ -1,12 +1,12 @@
 //! Some of the paths in use: those whose names' hashes put them here.
 
-use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 
 use crate::error::Error;
+use crate::netns::{NetnsKey, NetnsRef};
 use crate::path::Path;
 
 #[derive(Default)]
@@ -24,35 +24,35 @@ struct Entry {
 }
 
 impl Entry {
-    fn is_named(&self, name: &[u8]) -> bool {
-        self.path.name().to_bytes() == name
+    fn is_found_by(&self, key: NetnsKey<'_>) -> bool {
+        self.path.netns().key() == key
     }
 }
 
 impl Shard {
-    pub(super) fn find(&self, hash: u64, name: &[u8]) -> Result<Option<&Arc<Path>>, Error> {
+    pub(super) fn find(&self, hash: u64, key: NetnsKey<'_>) -> Result<Option<&Arc<Path>>, Error> {
         if self.is_closed {
             return Err(Error::STOPPED);
         }
-        let found = self.paths.find(hash, |entry| entry.is_named(name));
+        let found = self.paths.find(hash, |entry| entry.is_found_by(key));
         Ok(found.map(|entry| &entry.path))
     }
 
-    /// The path of this name, made if there is none.
-    pub(super) fn add(&mut self, hash: u64, name: Arc<CStr>) -> Result<&Arc<Path>, Error> {
+    /// The path of this reference, made if there is none.
+    pub(super) fn add(&mut self, hash: u64, netns: NetnsRef) -> Result<&Arc<Path>, Error> {
         if self.is_closed {
             return Err(Error::STOPPED);
         }
-        let is_it = |entry: &Entry| entry.is_named(name.to_bytes());
+        let is_it = |entry: &Entry| entry.is_found_by(netns.key());
         let place = self.paths.entry(hash, is_it, |entry| entry.hash);
         let make = || {
-            let path = Arc::new(Path::new(name.clone(), self.waiting.clone()));
+            let path = Arc::new(Path::new(netns.clone(), self.waiting.clone()));
             Entry { hash, path }
         };
         Ok(&place.or_insert_with(make).into_mut().path)
     }
 
-    /// Drops a path if it is unused, and no other of its name.
+    /// Drops a path if it is unused, and no other of its key.
     pub(super) fn forget(&mut self, hash: u64, path: &Path) {
         let is_it = |entry: &Entry| std::ptr::eq(&*entry.path, path);
         if path.is_unused() {

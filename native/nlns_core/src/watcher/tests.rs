@@ -2,11 +2,21 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::inotify::ReadFlags;
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::netns::Host;
 
 use super::*;
 
 const NOBODY: [u64; 0] = [];
+
+fn watcher() -> Watcher {
+    Watcher::new(Host::find().unwrap().procfs()).unwrap()
+}
+
+fn watch(watcher: &Arc<Watcher>, path: &CStr) -> Watch {
+    watcher.watch(&NetnsRef::Path(path.into()), 1).unwrap()
+}
 
 /// 1 watches a and 2 b in the directory 1, 3 watches a in the directory 2.
 fn watched() -> Watched {
@@ -53,7 +63,7 @@ fn lost_events_concern_every_name() {
 
 #[test]
 fn a_directory_without_names_is_watched_until_nobody_arrives() {
-    let watcher = Watcher::new().unwrap();
+    let watcher = watcher();
     let flags = WatchFlags::DELETE;
     let directory = inotify::add_watch(&watcher.inotify, c"/", flags).unwrap();
     let mut watched = watcher.watched.lock();
@@ -70,23 +80,23 @@ fn a_directory_without_names_is_watched_until_nobody_arrives() {
 
 #[test]
 fn what_is_below_a_process_in_any_spelling_is_watched_by_its_pidfd() {
-    let watcher = Arc::new(Watcher::new().unwrap());
+    let watcher = Arc::new(watcher());
     for path in [c"//proc/self/ns/net", c"/proc/self/root/proc/self/ns/net"] {
-        let watch = watcher.watch(path, 1).unwrap();
+        let watch = watch(&watcher, path);
         assert!(watch.is_whole);
         assert!(matches!(watch.targets[..], [Target::Process(_)]));
     }
     // What is there but for `ns` may end before the process does.
     for path in [c"/proc/self/fd/0", c"/proc/1/fd/0"] {
-        assert!(!watcher.watch(path, 1).unwrap().is_whole);
+        assert!(!watch(&watcher, path).is_whole);
     }
-    let watch = watcher.watch(c"/proc/sys/net", 1).unwrap();
+    let watch = watch(&watcher, c"/proc/sys/net");
     assert!(!watch.is_whole && watch.targets.is_empty());
 }
 
 #[test]
 fn an_ended_process_is_told_outside_the_lock() {
-    let watcher = Arc::new(Watcher::new().unwrap());
+    let watcher = Arc::new(watcher());
     let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).unwrap();
     let _target = watcher.watch_process(pidfd, 1).unwrap();

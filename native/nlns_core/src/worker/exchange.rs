@@ -73,7 +73,7 @@ impl Worker<'_> {
     }
 
     fn connect(&mut self, protocol: u32) -> Result<Connection, Failed> {
-        let socket = match self.here.socket(Spec::netlink(protocol)) {
+        let socket = match self.host.socket(&mut self.here, Spec::netlink(protocol)) {
             Ok(socket) => socket,
             Err(EnterError::Error(error)) => return Err(Failed::Error(error)),
             Err(EnterError::LocationUnknown) => return Err(Failed::LocationUnknown),

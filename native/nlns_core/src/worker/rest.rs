@@ -104,7 +104,7 @@ impl Worker<'_> {
         }
         let is_gone = self.check(|worker, path| {
             worker.watch(path);
-            !worker.here.is_named_by(path.name())
+            !worker.host.is_named_by(&worker.here, path.netns())
         });
         is_gone.then_some(LeaveReason::Gone)
     }
@@ -113,7 +113,7 @@ impl Worker<'_> {
     fn watch(&self, path: &Path) {
         let watcher = self.shared.watcher();
         // What cannot be watched may have gone already, a process for example.
-        if let Some(Ok(watch)) = watcher.map(|watcher| watcher.watch(path.name(), self.me.id)) {
+        if let Some(Ok(watch)) = watcher.map(|watcher| watcher.watch(path.netns(), self.me.id)) {
             self.me.set_watch(watch);
         }
     }

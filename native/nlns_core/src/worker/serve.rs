@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Worker;
-use crate::error::Error;
+use crate::error::{Error, Stage};
 use crate::events::LeaveReason;
 use crate::netns::{EnterError, LocationUnknown, Spec};
 use crate::path::{Due, Pace, Path};
@@ -54,7 +54,8 @@ impl Worker<'_> {
             cpu: _,
         } = request;
         // Note: after the path was looked at.
-        let is_alive = || process.map_or(Ok(()), |process| process.is_alive());
+        let ended = |errno| Error::new(Stage::Open, errno);
+        let is_alive = || process.map_or(Ok(()), |process| process.is_alive().map_err(ended));
         match task {
             Task::Open(spec, reply) => self.open(spec, reply, reached, is_alive),
             Task::Exchange(exchange, reply) => self.exchange(*exchange, reply, reached, is_alive),
@@ -74,7 +75,7 @@ impl Worker<'_> {
             return Ok(());
         }
         let reached = reached.and_then(|()| is_alive());
-        let opened = match reached.map(|()| self.here.socket(spec)) {
+        let opened = match reached.map(|()| self.host.socket(&mut self.here, spec)) {
             Ok(Ok(fd)) => Ok(fd),
             Ok(Err(EnterError::Error(error))) | Err(error) => Err(error),
             // Dropping the reply answers it.

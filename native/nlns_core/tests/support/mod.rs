@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use nlns_core::{Config, Error, Pool, Reply, Socket, Spec};
+use nlns_core::{Config, Error, NetnsKey, Pool, Reply, Socket, Spec};
 
 /// Far beyond what anything here takes on a busy machine; a test that gets here has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,7 +50,7 @@ impl Running {
     ) -> Result<Receiver<Result<Socket, Error>>, Error> {
         let (reply, answer) = Answer::new();
         let spec = Spec::netlink(protocol);
-        self.0.open_process(pid as i32, spec, reply)?;
+        self.0.open(NetnsKey::process(pid as i32)?, spec, reply)?;
         Ok(answer)
     }
 
@@ -190,7 +190,7 @@ impl Running {
         let (pool, path) = (self.0.clone(), path.as_os_str().as_encoded_bytes().to_vec());
         let (reply, answer) = Answer::new();
         move || {
-            pool.open(&path, Spec::netlink(0), reply).unwrap();
+            pool.open(&*path, Spec::netlink(0), reply).unwrap();
             answer
         }
     }

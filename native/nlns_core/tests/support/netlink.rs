@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::netlink::frame::{HEADER, Messages};
 use nlns_core::netlink::{Exchange, ExchangeReply, Outcome, Refusal};
-use nlns_core::{Error, Place, Reply};
+use nlns_core::{Error, Reply};
 
 use super::{PATIENCE, Running};
 
@@ -201,7 +201,7 @@ impl Running {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let exchange = Exchange::new(protocol, request, max_reply, deadline)?;
         let path = path.as_os_str().as_encoded_bytes();
-        self.0.exchange(Place::Path(path), exchange, reply)
+        self.0.exchange(path, exchange, reply)
     }
 
     /// The names of the links where `path` leads.
