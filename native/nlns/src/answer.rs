@@ -1,11 +1,10 @@
 //! A request's way out of a scheduler and its answer's way back into a mailbox.
 
 use nlns_core::{Error, Handover, Reply, Socket, Spec};
-use rustler::types::tuple::get_tuple;
 use rustler::{Encoder, Env, NifStruct, Reference, ResourceArc, Term};
 
 use crate::descriptor::Descriptor;
-use crate::message::Message;
+use crate::message::{Message, with_failure};
 use crate::netns::Netns;
 use crate::{running, terms};
 
@@ -110,10 +109,4 @@ impl Reply for Answer {
             drop(handover.take());
         }
     }
-}
-
-/// The message with an error in the place of the success.
-pub fn with_failure<'a>(env: Env<'a>, message: Term<'a>, error: Error) -> Term<'a> {
-    let reference = get_tuple(message).expect("a tuple of three")[1];
-    (terms::nlns(), reference, terms::failure(env, error)).encode(env)
 }

@@ -3,9 +3,13 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use nlns_core::Error;
 use once_cell::sync::Lazy;
 use rustler::env::SavedTerm;
-use rustler::{Env, LocalPid, OwnedEnv, Term};
+use rustler::types::tuple::get_tuple;
+use rustler::{Encoder, Env, LocalPid, OwnedEnv, Term};
+
+use crate::terms;
 
 /// How many environments wait for their next message at most, with about 1 KiB each.
 const SPARE: usize = 256;
@@ -74,4 +78,10 @@ impl Drop for Message {
 fn give_back(env: OwnedEnv) {
     // Freed if there are enough.
     let _ = ENVIRONMENTS.0.try_send(env);
+}
+
+/// The message with an error in the place of the success.
+pub fn with_failure<'a>(env: Env<'a>, message: Term<'a>, error: Error) -> Term<'a> {
+    let reference = get_tuple(message).expect("a tuple of three")[1];
+    (terms::nlns(), reference, terms::failure(env, error)).encode(env)
 }

@@ -7,9 +7,8 @@ use nlns_core::{Config, Error, Handover, Pool};
 use parking_lot::RwLock;
 use rustler::{Atom, Encoder, Env, Reference, ResourceArc, Term};
 
-use crate::answer::with_failure;
 use crate::descriptor::Descriptor;
-use crate::message::Message;
+use crate::message::{Message, with_failure};
 use crate::netns::Netns;
 use crate::terms;
 
