@@ -3,7 +3,8 @@
 #
 #     NLNS_SOAK_SECONDS=120 NLNS_SEED=... mix run --no-start test/soak/churn.exs
 
-for file <- ~w(netns proc rtnetlink), do: Code.require_file("../support/#{file}.ex", __DIR__)
+for file <- ~w(patience rtnetlink netns proc),
+    do: Code.require_file("../support/#{file}.ex", __DIR__)
 
 for file <- ~w(census tally processes world callers victims rounds closing),
     do: Code.require_file("support/#{file}.exs", __DIR__)
@@ -50,4 +51,13 @@ end
 seconds = String.to_integer(System.get_env("NLNS_SOAK_SECONDS", "120"))
 seed = System.get_env("NLNS_SEED", "#{System.os_time()}")
 IO.puts("churn for #{seconds} s, NLNS_SEED=#{seed}")
+
+if not Nlns.Rtnetlink.cookies?() do
+  IO.puts(
+    "*** SKIPPED: churn knows namespaces by their cookies, which they have since Linux 5.14"
+  )
+
+  System.halt(0)
+end
+
 System.halt(Nlns.Soak.Churn.run(seconds, seed))

@@ -2,9 +2,10 @@
 #
 #     mix run --no-start test/soak/let_go.exs
 
-Code.require_file("../support/netns.ex", __DIR__)
+for file <- ~w(patience rtnetlink netns), do: Code.require_file("../support/#{file}.ex", __DIR__)
 Code.require_file("support/let_go.exs", __DIR__)
 
+alias Nlns.Patience
 alias Nlns.Soak.LetGo
 
 count = 256
@@ -34,7 +35,7 @@ within = fn times, beside, median, worst ->
 end
 
 ok? =
-  within.(pinned, beside, 60, 300) and
+  within.(pinned, beside, Patience.within(60), Patience.within(300)) and
     LetGo.median(released) <= 1.25 * LetGo.median(beside_released) + 5
 
 IO.puts(if ok?, do: "ok", else: "FAILED: nlns held them for longer than it may")

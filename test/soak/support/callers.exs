@@ -155,7 +155,7 @@ defmodule Nlns.Soak.Callers do
     receive do
       {:nlns, ^ref, answer} -> answer
     after
-      30_000 ->
+      Nlns.Patience.within(30_000) ->
         Tally.violation("a request without an answer")
         {:error, :none}
     end

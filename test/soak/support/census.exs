@@ -70,7 +70,8 @@ defmodule Nlns.Soak.Census do
   end
 
   @doc "Looks until `fun` is true, for at most so many ms."
-  def eventually(fun, ms \\ 60_000), do: poll(fun, System.monotonic_time(:millisecond) + ms)
+  def eventually(fun, ms \\ 60_000),
+    do: poll(fun, System.monotonic_time(:millisecond) + Nlns.Patience.within(ms))
 
   defp poll(fun, deadline) do
     cond do

@@ -32,7 +32,7 @@ defmodule Nlns.Soak.Processes do
     receive do
       {^port, {:data, {:eol, pid}}} -> String.to_integer(pid)
     after
-      60_000 -> raise "no process in a namespace of its own within a minute"
+      Nlns.Patience.within(60_000) -> raise "no process in a namespace of its own within a minute"
     end
   end
 end

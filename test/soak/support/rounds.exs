@@ -58,7 +58,7 @@ defmodule Nlns.Soak.Rounds do
 
     callers = for n <- 1..@callers, do: looping({seed, :caller, n}, until, &Callers.act/1, slots)
     victims = for n <- 1..@victims, do: looping({seed, :victim, n}, until, &Victims.act/1, slots)
-    for task <- callers ++ victims ++ makers, do: Task.await(task, 120_000)
+    for task <- callers ++ victims ++ makers, do: Task.await(task, Nlns.Patience.within(120_000))
 
     # All was destroyed, so nobody may be anywhere, whatever idle_timeout says, and nothing be remembered.
     if not Census.eventually(&left?/0, 10_000),

@@ -25,7 +25,7 @@ defmodule Nlns.Soak.Victims do
       {:DOWN, ^monitor, :process, ^pid, :normal} -> Tally.count(:not_killed_in_time)
       {:DOWN, ^monitor, :process, ^pid, reason} -> Tally.violation(inspect(reason))
     after
-      30_000 -> Tally.violation("a victim that does not end: #{kind}")
+      Nlns.Patience.within(30_000) -> Tally.violation("a victim that does not end: #{kind}")
     end
   end
 
