@@ -12,7 +12,7 @@ use nlns_core::{Config, Error};
 
 use injected::{FOREVER, Faults, start};
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{CONFIG, Running, descriptors, eventually, outside, threads_are_in};
+use support::{CONFIG, Running, descriptors, eventually, lacks, outside, threads_are_in};
 
 /// Tests count the process's descriptors, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -129,6 +129,9 @@ fn where_a_helper_is_not_where_it_went_the_answer_is_an_error_and_the_helper_end
 
 #[test]
 fn a_socket_that_says_it_is_elsewhere_is_not_handed_out_and_the_helper_ends() {
+    if lacks((5, 14), "SO_NETNS_COOKIE") {
+        return;
+    }
     let _alone = ALONE.lock();
     let names = Directory::new();
     let path = names.make("a");

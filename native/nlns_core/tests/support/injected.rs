@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Pool};
 use parking_lot::Mutex;
 
-use crate::support::{CONFIG, Running, eventually, skipped};
+use crate::support::{CONFIG, Running, eventually, lacks};
 
 /// Nobody leaves by itself.
 pub const FOREVER: Config = Config {
@@ -66,11 +66,8 @@ enum Fault {
 impl Faults {
     /// `None`, said where it is seen, before Linux 5.5: a call that is asked about could not go on there.
     pub fn new() -> Option<Self> {
-        if release() < (5, 5) {
-            skipped("a call can be asked about since Linux 5.5 (SECCOMP_USER_NOTIF_FLAG_CONTINUE)");
-            return None;
-        }
-        Some(Self(Arc::default(), Arc::default()))
+        (!lacks((5, 5), "SECCOMP_USER_NOTIF_FLAG_CONTINUE"))
+            .then(|| Self(Arc::default(), Arc::default()))
     }
 
     /// Lets no thread start.
@@ -195,13 +192,6 @@ fn respond(listener: &OwnedFd, id: u64, errno: Option<i32>) {
     };
     // SAFETY: the kernel reads one seccomp_notif_resp. A thread that is gone needs none.
     unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const answer) };
-}
-
-/// The version of the running kernel: "6.1.0-50-amd64" is 6.1.
-fn release() -> (u32, u32) {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split('.').map(|n| n.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Puts the calling thread under a filter that asks about [`CALLS`].

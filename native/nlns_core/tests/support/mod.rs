@@ -212,6 +212,21 @@ pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: {test}: {why}");
 }
 
+/// Whether the running kernel is older than what has `feature`; if so, says that a test shows nothing.
+pub fn lacks(since: (u32, u32), feature: &str) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    // "6.1.0-50-amd64"
+    let mut numbers = release.split('.').map(|n| n.parse().unwrap_or(0));
+    let lacks = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < since;
+    if lacks {
+        skipped(&format!(
+            "Linux has {feature} since {}.{}",
+            since.0, since.1
+        ));
+    }
+    lacks
+}
+
 /// Descriptors of this process.
 pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
