@@ -34,6 +34,7 @@ meet = fn mine, others ->
 end
 
 IO.puts("pid #{inspect(answer.({:pid, String.to_integer(pid)}))}")
+IO.puts("path #{inspect(answer.("/host/proc/#{pid}/ns/net"))}")
 IO.puts("before #{inspect(answer.({:name, "before"}))}")
 meet.("ready", "made")
 IO.puts("after #{inspect(answer.({:name, "after"}))}")
