@@ -108,6 +108,16 @@ defmodule Nlns.Native do
   @spec set_cloexec(non_neg_integer()) :: :ok | {:error, integer()}
   def set_cloexec(_fd), do: stub()
 
+  @type feature :: %{
+          name: String.t(),
+          since: {pos_integer(), non_neg_integer()},
+          gives: String.t(),
+          stand_in: String.t(),
+          is_there: boolean()
+        }
+  @spec features() :: [feature()]
+  def features, do: stub()
+
   @spec is_running(pos_integer()) :: boolean() | nil
   def is_running(_pid), do: stub()
 

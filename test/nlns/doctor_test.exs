@@ -33,6 +33,25 @@ defmodule Nlns.DoctorTest do
     assert output =~ ~r/optional  open in another namespace +not tried/
   end
 
+  test "as docker's --user and --cap-add leave it, it does not ask for what was given" do
+    plain = ~w(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all)
+
+    said =
+      Nlns.ChildVM.eval(plain, """
+      {:ok, device} = StringIO.open("")
+      {Nlns.Doctor.report(device), device |> StringIO.contents() |> elem(1)}
+      """)
+
+    {{:error, report}, _} = said |> String.split("\n") |> List.last() |> Code.eval_string()
+
+    assert report =~
+             ~r/missing   CAP_SYS_ADMIN +not effective\n.*without --user, which makes none/
+
+    refute report =~ "docker: --cap-add"
+    # What the opens answer is explained by the same look.
+    assert report =~ ~r/open in the own namespace +fails\n.*CAP_SYS_ADMIN is not effective/
+  end
+
   test "where no namespace can be made nlns can be used all the same, and the limit is named" do
     # That of a user namespace of its own.
     limit = ~s(echo 0 > /proc/sys/user/max_net_namespaces && exec "$@")

@@ -11,18 +11,19 @@ defmodule Mix.Tasks.Nlns.Top do
     * `--interval`: ms between two looks, 1000 if not said
     * `--once`: one view after one interval, and the end
 
-  q or Ctrl-C ends it. Where the output is no terminal, the views come below one another.
+  Ctrl-C twice ends it. A view takes the last one's place on a terminal, and comes below it elsewhere.
 
   The rates are of the time since the last look. Helpers that are `stuck` in the kernel come first,
-  then the busiest; `Nlns.info/0` tells what the words mean.
+  then the busiest; `t:Nlns.info/0` and `t:Nlns.helper/0` say what the words mean.
   """
   use Mix.Task
 
-  alias Nlns.Top
-  alias Nlns.Top.{Remote, Terminal}
-
   # What `receive` waits at most.
   @longest 4_294_967_295
+
+  @clear "\e[H\e[2J"
+
+  @timeout 5_000
 
   @switches [node: :string, cookie: :string, interval: :integer, once: :boolean]
 
@@ -30,14 +31,11 @@ defmodule Mix.Tasks.Nlns.Top do
   def run(args) do
     options = options!(args)
     Mix.Task.run("app.config")
-    info = source!(options)
-    # Fails here if the node cannot be asked, before the terminal is touched.
-    first = {info.(), now()}
+    node = if name = options[:node], do: connect!(name, options[:cookie]), else: start!()
     interval = Keyword.get(options, :interval, 1_000)
-
-    if options[:once],
-      do: once(options, info, first, interval),
-      else: watch(options, info, first, interval)
+    first = {info!(node), now()}
+    unless options[:once], do: show(node, {nil, 0}, first)
+    loop(node, first, interval, options[:once])
   end
 
   defp options!(args) do
@@ -48,58 +46,73 @@ defmodule Mix.Tasks.Nlns.Top do
 
         options
 
-      {_options, _rest, [{"--interval", value} | _]} when value != nil ->
-        Mix.raise("--interval must be a number (ms), not #{value}")
-
       {_options, rest, invalid} ->
-        wrong = Enum.map(invalid, &elem(&1, 0)) ++ rest
-        Mix.raise("mix nlns.top does not know #{Enum.join(wrong, " ")}; see mix help nlns.top")
+        wrong = for({name, value} <- invalid, do: "#{name} #{value}") ++ rest
+        Mix.raise("mix nlns.top does not take #{Enum.join(wrong, " ")}; see mix help nlns.top")
     end
   end
 
-  defp source!(options) do
-    case options[:node] do
-      nil ->
-        {:ok, _} = Application.ensure_all_started(:nlns)
-        &Nlns.info/0
-
-      name ->
-        node = Remote.connect!(name, options[:cookie])
-        fn -> Remote.info!(node) end
-    end
+  defp start! do
+    {:ok, _} = Application.ensure_all_started(:nlns)
+    node()
   end
 
-  defp once(options, info, before, interval) do
+  defp connect!(name, cookie) do
+    {:ok, host} = :inet.gethostname()
+    name = if name =~ "@", do: name, else: "#{name}@#{host}"
+    node = String.to_atom(name)
+    _ = Node.alive?() || name_own_node!(name, host)
+    if cookie, do: Node.set_cookie(node, String.to_atom(cookie))
+
+    unless Node.connect(node) == true do
+      Mix.raise("#{name} cannot be reached: is it running under that name, with the same cookie?")
+    end
+
+    node
+  end
+
+  # Nobody connects to this one, so it needs neither epmd nor a port; and it is hidden, so that the
+  # nodes of a cluster do not take it for a member. A long name must have a dot in it.
+  defp name_own_node!(name, host) do
+    own = "nlns_top_#{System.pid()}@#{host}"
+
+    {own, domain} =
+      if name =~ ~r/@.*\./, do: {own <> ".invalid", :longnames}, else: {own, :shortnames}
+
+    options = %{name_domain: domain, dist_listen: false, hidden: true}
+
+    with {:error, reason} <- :net_kernel.start(String.to_atom(own), options),
+         do: Mix.raise("this node cannot be given a name: #{inspect(reason)}")
+  end
+
+  defp info!(node) do
+    :erpc.call(node, Nlns, :info, [], @timeout)
+  rescue
+    error in ErlangError ->
+      case error.original do
+        {:erpc, reason} -> Mix.raise("#{node} does not answer: #{inspect(reason)}")
+        {:exception, :undef, _stack} -> Mix.raise("#{node} does not have nlns")
+        {:exception, reason, _stack} -> Mix.raise("#{node} failed: #{inspect(reason)}")
+      end
+  end
+
+  defp loop(node, before, interval, once) do
     Process.sleep(interval)
-    show(nil, options, before, {info.(), now()})
+    now = {info!(node), now()}
+    show(node, before, now)
+    unless once, do: loop(node, now, interval, once)
   end
 
-  defp watch(options, info, before, interval) do
-    terminal = Terminal.open()
+  defp show(node, {before, since}, {now, at}) do
+    # A file has as many lines as it takes, and is not cleared.
+    {screen, clear} =
+      with {:ok, columns} <- :io.columns(), {:ok, rows} <- :io.rows() do
+        {{rows, columns}, @clear}
+      else
+        _no_terminal -> {{1_000_000, 1_000_000}, ""}
+      end
 
-    try do
-      Terminal.watch_keys(terminal)
-      show(terminal, options, {nil, 0}, before)
-      loop(terminal, options, info, before, interval)
-    after
-      Terminal.close(terminal)
-    end
-  end
-
-  defp loop(terminal, options, info, before, interval) do
-    receive do
-      :quit -> :ok
-    after
-      interval ->
-        now = {info.(), now()}
-        show(terminal, options, before, now)
-        loop(terminal, options, info, now, interval)
-    end
-  end
-
-  defp show(terminal, options, {before, since}, {now, at}) do
-    node = options[:node] || to_string(node())
-    Terminal.show(terminal, Top.render(node, before, now, at - since, Terminal.screen(terminal)))
+    IO.write([clear, Nlns.Top.render(node, before, now, at - since, screen), "\n"])
   end
 
   defp now, do: System.monotonic_time(:millisecond)

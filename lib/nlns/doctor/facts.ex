@@ -1,9 +1,9 @@
 defmodule Nlns.Doctor.Facts do
   @moduledoc false
-  # What there is on this machine, as `Nlns.Doctor.checks/1` takes it. Nothing here judges.
+  # What there is on this machine, as `Nlns.Doctor.Checks.all/1` takes it. Nothing here judges.
 
-  alias Nlns.{Confinement, Library}
-  alias Nlns.Doctor.{Cgroup, Trial}
+  alias Nlns.{Confinement, Library, Native}
+  alias Nlns.Doctor.Trial
 
   # What forbids a plain user to make user namespaces, and the value that does.
   @forbidding [
@@ -15,9 +15,12 @@ defmodule Nlns.Doctor.Facts do
 
   @spec read() :: map()
   def read do
-    # NB: in this order; the application needs the library, the opens need the application.
+    # Note: in this order. The application needs the library; the opens and the features need the application.
     library = with :ok <- Library.load(), do: {:ok, Library.path()}
-    application = application(match?({:ok, _}, library))
+
+    application =
+      with {:ok, _} <- library, do: start(), else: (_ -> {:error, "it needs the native library"})
+
     limits = text("/proc/self/limits")
 
     Trial.run(application)
@@ -27,27 +30,25 @@ defmodule Nlns.Doctor.Facts do
       kernel: :os.version(),
       library: library,
       application: application,
+      features: if(application == :ok, do: Native.features(), else: []),
       max_helpers: max_helpers(),
       proc_mounted?: File.exists?("/proc/self/status"),
-      names: names(),
-      user_namespaces: user_namespaces(&sysctl/1),
+      names: with({:ok, names} <- File.ls("/run/netns"), do: {:ok, length(names)}),
+      userns_forbidden_by: userns_forbidden_by(&sysctl/1),
       max_open_files: limit(limits, "Max open files"),
       max_processes: limit(limits, "Max processes"),
-      pids: Cgroup.pids(text("/proc/self/cgroup"), &File.read/1),
-      inotify:
-        {number(sysctl("fs.inotify.max_user_instances")),
-         number(sysctl("fs.inotify.max_user_watches"))},
-      watcher?: watcher?(application)
+      pids: pids(text("/proc/self/cgroup"), &text/1),
+      inotify: Enum.map(~w(max_user_instances max_user_watches), &sysctl("fs.inotify." <> &1)),
+      # The pool starts its watcher if the kernel gives it what it needs.
+      watcher?:
+        Enum.any?(Path.wildcard("/proc/self/task/*/comm"), &(text(&1) == "nlns-watcher\n"))
     })
   end
 
-  defp application(false), do: {:error, "it needs the native library"}
-
-  defp application(true) do
-    with {:error, {app, reason}} <- Application.ensure_all_started(:nlns) do
-      {:error, "#{inspect(app)}: #{reason(reason)}"}
-    else
+  defp start do
+    case Application.ensure_all_started(:nlns) do
       {:ok, _started} -> :ok
+      {:error, {app, reason}} -> {:error, "#{inspect(app)}: #{reason(reason)}"}
     end
   end
 
@@ -57,7 +58,7 @@ defmodule Nlns.Doctor.Facts do
     do: Exception.message(error)
 
   def reason({:bad_return, {_start, {:error, {:thread, errno}}}}),
-    do: Nlns.format_error({:thread, errno})
+    do: Nlns.format_error({:thread, errno}, "/proc/self/ns/net")
 
   def reason(reason), do: inspect(reason)
 
@@ -68,41 +69,42 @@ defmodule Nlns.Doctor.Facts do
     ArgumentError -> Nlns.Config.new!([]).max_helpers
   end
 
-  defp names do
-    with {:ok, names} <- File.ls("/run/netns"), do: {:ok, length(names)}
-  end
-
-  @doc "Whether a plain user may make user namespaces; `sysctl` reads a setting, \"\" if there is none."
-  @spec user_namespaces((String.t() -> String.t())) :: :allowed | {:forbidden, String.t()}
-  def user_namespaces(sysctl) do
-    Enum.find_value(@forbidding, :allowed, fn {name, value} ->
-      sysctl.(name) == value && {:forbidden, "#{name}=#{value}"}
+  @doc "The setting that forbids a plain user to make user namespaces; `sysctl` reads one, \"\" if there is none."
+  @spec userns_forbidden_by((String.t() -> String.t())) :: String.t() | nil
+  def userns_forbidden_by(sysctl) do
+    Enum.find_value(@forbidding, fn {name, value} ->
+      sysctl.(name) == value && "#{name}=#{value}"
     end)
   end
 
   @doc "A soft limit, from `/proc/self/limits`."
-  @spec limit(String.t(), String.t()) :: non_neg_integer() | :unlimited | nil
+  @spec limit(String.t(), String.t()) :: non_neg_integer() | :unlimited
   def limit(limits, name) do
-    case Regex.run(~r/^#{name}\s+(\w+)/m, limits) do
-      [_, "unlimited"] -> :unlimited
+    case Regex.run(~r/^#{name}\s+(\d+)/m, limits) do
       [_, number] -> String.to_integer(number)
-      nil -> nil
+      nil -> :unlimited
     end
   end
 
-  # The pool starts its watcher if the kernel gives it what it needs; `nil` if there is no pool.
-  defp watcher?({:error, _}), do: nil
+  @doc """
+  The nearest limit on threads of the control groups in `/proc/self/cgroup`'s text and those above them, and
+  how many there are (cgroups(7), version 2 and 1); `nil` without one. `read` is a file's text, \"\" without one.
+  """
+  @spec pids(String.t(), (Path.t() -> String.t())) :: {non_neg_integer(), non_neg_integer()} | nil
+  def pids(cgroup, read) do
+    limits =
+      for [controllers, group] <-
+            Regex.scan(~r/^\d+:(|.*\bpids\b.*):(.*)$/m, cgroup, capture: :all_but_first),
+          root = if(controllers == "", do: "/sys/fs/cgroup", else: "/sys/fs/cgroup/pids"),
+          directory <- group |> Path.split() |> Enum.scan(root, &Path.join(&2, &1)),
+          {max, _} <- [Integer.parse(read.(directory <> "/pids.max"))],
+          {current, _} <- [Integer.parse(read.(directory <> "/pids.current"))],
+          do: {max, current}
 
-  defp watcher?(:ok) do
-    Enum.any?(Path.wildcard("/proc/self/task/*/comm"), &(text(&1) == "nlns-watcher\n"))
+    Enum.min_by(limits, fn {max, current} -> max - current end, fn -> nil end)
   end
 
-  defp sysctl(name) do
-    String.trim(text("/proc/sys/" <> String.replace(name, ".", "/")))
-  end
-
-  defp number(""), do: 0
-  defp number(digits), do: String.to_integer(digits)
+  defp sysctl(name), do: String.trim(text("/proc/sys/" <> String.replace(name, ".", "/")))
 
   defp text(path) do
     case File.read(path) do

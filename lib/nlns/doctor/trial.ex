@@ -5,6 +5,8 @@ defmodule Nlns.Doctor.Trial do
   # asm-generic/socket.h
   @so_netns_cookie {1, 71}
 
+  @home "/proc/self/ns/net"
+
   @timeout 5_000
 
   @type outcome :: :ok | {:error, String.t()} | {:skipped, String.t()}
@@ -16,25 +18,25 @@ defmodule Nlns.Doctor.Trial do
   end
 
   def run(:ok) do
-    home = cookie("/proc/self/ns/net")
-    %{open_home: outcome(home), open_other: other(home)}
+    home = cookie(@home)
+    %{open_home: outcome(home, @home), open_other: other(home)}
   end
 
-  defp outcome({:ok, _cookie}), do: :ok
-  defp outcome({:error, reason}), do: {:error, Nlns.format_error(reason)}
+  defp outcome({:ok, _cookie}, _path), do: :ok
+  defp outcome({:error, reason}, path), do: {:error, Nlns.format_error(reason, path)}
 
   defp other(home) do
     case System.find_executable("unshare") do
       nil -> {:skipped, "it needs unshare(1) of util-linux in PATH"}
-      unshare -> with_process(unshare, &compare(cookie(&1), home))
+      unshare -> with_process(unshare, &compare(&1, cookie(&1), home))
     end
   end
 
   # Equal, and not both unknown because the kernel has no cookies: the same namespace twice.
-  defp compare({:ok, cookie}, {:ok, cookie}) when cookie != nil,
+  defp compare(_path, {:ok, cookie}, {:ok, cookie}) when cookie != nil,
     do: {:error, "the socket is in the VM's own namespace; please report this"}
 
-  defp compare(other, _home), do: outcome(other)
+  defp compare(path, other, _home), do: outcome(other, path)
 
   defp cookie(path) do
     with {:ok, socket} <- Nlns.open_socket(path, :netlink, :raw, 0, timeout: @timeout) do

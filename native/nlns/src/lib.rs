@@ -5,6 +5,7 @@ mod answer;
 mod descriptor;
 mod events;
 mod exchange;
+mod features;
 mod info;
 mod message;
 mod netns;
