@@ -13,8 +13,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Error, NetnsKey, Pool, Reply, Socket, Spec};
 
-/// Far beyond what anything here takes on a busy machine; a test that gets here has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Far beyond what anything here takes on a busy or emulated machine; a test that gets here has failed.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A limit of time, as long as this machine needs it to be: `NLNS_TEST_PATIENCE` multiplies it (default: 1).
+pub fn within(limit: Duration) -> Duration {
+    let patience = std::env::var("NLNS_TEST_PATIENCE");
+    limit * patience.map_or(1, |times| times.parse().unwrap())
+}
 
 pub const CONFIG: Config = Config {
     max_helpers: 8,
