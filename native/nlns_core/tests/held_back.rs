@@ -1,0 +1,264 @@
+//! Opens of sockets that are slow to close, while too many of their kind are being closed.
+
+#[path = "support/injected.rs"]
+mod injected;
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+use nlns_core::{Config, Error, MAX_CLOSING, Reply, Socket, Spec};
+
+use injected::{FOREVER, Faults, start};
+use support::netns::Directory;
+use support::{PATIENCE, Running, descriptors, eventually};
+
+/// Closers are shared by the pools of a process, so these tests run one at a time.
+static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
+const NETLINK: Spec = Spec::netlink(0);
+const PACKET: Spec = Spec {
+    domain: libc::AF_PACKET as u16,
+    kind: libc::SOCK_RAW as u32,
+    protocol: 0,
+};
+
+type Answers = Receiver<(&'static str, Result<Socket, Error>)>;
+
+/// A caller, to whom all its answers go, with the names of the requests.
+struct Caller {
+    id: u64,
+    sender: Sender<(&'static str, Result<Socket, Error>)>,
+    answers: Answers,
+}
+
+impl Caller {
+    fn new(id: u64) -> Self {
+        let (sender, answers) = unbounded();
+        Self {
+            id,
+            sender,
+            answers,
+        }
+    }
+
+    /// Asks for a socket; what this returns says whether the answer is wanted.
+    fn ask(&self, pool: &Running, path: &Path, spec: Spec, name: &'static str) -> Arc<AtomicBool> {
+        let is_wanted = Arc::new(AtomicBool::new(true));
+        let reply = From {
+            caller: self.id,
+            name,
+            sender: self.sender.clone(),
+            is_wanted: is_wanted.clone(),
+        };
+        let path = path.as_os_str().as_encoded_bytes();
+        pool.0.open(path, spec, Box::new(reply)).unwrap();
+        is_wanted
+    }
+
+    /// The next answer's name; it must be a socket.
+    fn next(&self) -> &'static str {
+        let (name, answer) = self.answers.recv_timeout(PATIENCE).unwrap();
+        answer.unwrap();
+        name
+    }
+}
+
+struct From {
+    caller: u64,
+    name: &'static str,
+    sender: Sender<(&'static str, Result<Socket, Error>)>,
+    is_wanted: Arc<AtomicBool>,
+}
+
+impl Reply for From {
+    fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::SeqCst)
+    }
+    fn caller(&self) -> u64 {
+        self.caller
+    }
+    fn answer(self: Box<Self>, result: Result<Socket, Error>) {
+        let _ = self.sender.send((self.name, result));
+    }
+}
+
+/// A pool with as many packet sockets being closed as may be, until `let_go` is dropped.
+struct Jammed {
+    path: PathBuf,
+    let_go: Sender<()>,
+    pool: Running,
+    faults: Faults,
+    names: Directory,
+}
+
+impl Jammed {
+    fn new(config: Config) -> Option<Self> {
+        let names = Directory::new();
+        let path = names.make("a");
+        let faults = Faults::new()?;
+        let pool = start(&faults, config);
+        let mut sockets: Vec<_> = (0..MAX_CLOSING).map(|_| pool.open_packet(&path)).collect();
+        // So that only closers close.
+        eventually("nothing is closed otherwise", || pool.0.info().closing == 0);
+        let let_go = faults.hold(libc::SYS_close);
+        drop(sockets.split_off(MAX_CLOSING / 2));
+        eventually("every closer is held", || faults.held() == MAX_CLOSING / 2);
+        // Who is held stays held; the others wait for a closer.
+        faults.heal();
+        drop(sockets);
+        assert_eq!(pool.0.info().closing, MAX_CLOSING);
+        Some(Self {
+            path,
+            let_go,
+            pool,
+            faults,
+            names,
+        })
+    }
+
+    fn eventually_held_back(&self, count: usize) {
+        eventually("held back", || self.pool.0.info().held_back == count);
+    }
+}
+
+#[test]
+fn slow_kind_waits_for_room_and_others_do_not() {
+    let _alone = ALONE.lock();
+    let Some(jammed) = Jammed::new(FOREVER) else {
+        return;
+    };
+    let (pool, path) = (&jammed.pool, &jammed.path);
+    let (slow, other) = (Caller::new(1), Caller::new(2));
+    let before = descriptors();
+    for _ in 0..100 {
+        slow.ask(pool, path, PACKET, "packet");
+    }
+    jammed.eventually_held_back(100);
+    for _ in 0..100 {
+        other.ask(pool, path, NETLINK, "netlink");
+        assert_eq!(other.next(), "netlink");
+    }
+    // Another path of the same kind waits as well, and a path that is not there is known at once.
+    let elsewhere = jammed.names.make("b");
+    other.ask(pool, &elsewhere, PACKET, "packet elsewhere");
+    jammed.eventually_held_back(101);
+    assert_eq!(slow.answers.try_recv().err(), Some(TryRecvError::Empty));
+    assert_eq!(pool.0.info().waiting, 101);
+    assert!(descriptors() <= before);
+    drop(jammed.let_go);
+    for _ in 0..100 {
+        assert_eq!(slow.next(), "packet");
+    }
+    assert_eq!(other.next(), "packet elsewhere");
+    jammed.faults.heal();
+    eventually("all are closed", || pool.0.info().closing == 0);
+    assert_eq!(pool.0.info().held_back, 0);
+}
+
+#[test]
+fn answers_of_one_caller_keep_their_order() {
+    let _alone = ALONE.lock();
+    let Some(jammed) = Jammed::new(FOREVER) else {
+        return;
+    };
+    let (pool, path) = (&jammed.pool, &jammed.path);
+    let caller = Caller::new(1);
+    let order = ["a", "b", "c", "d", "e"];
+    for (name, spec) in order
+        .into_iter()
+        .zip([NETLINK, PACKET, NETLINK, PACKET, NETLINK])
+    {
+        caller.ask(pool, path, spec, name);
+    }
+    assert_eq!(caller.next(), "a");
+    jammed.eventually_held_back(4);
+    // On another path there is no order to keep.
+    let elsewhere = jammed.names.make("b");
+    caller.ask(pool, &elsewhere, NETLINK, "elsewhere");
+    assert_eq!(caller.next(), "elsewhere");
+    drop(jammed.let_go);
+    assert_eq!(order[1..], [(); 4].map(|()| caller.next()));
+}
+
+#[test]
+fn cancelled_request_opens_nothing_and_holds_nothing_up() {
+    let _alone = ALONE.lock();
+    let Some(jammed) = Jammed::new(FOREVER) else {
+        return;
+    };
+    let (pool, path) = (&jammed.pool, &jammed.path);
+    let caller = Caller::new(1);
+    let is_wanted = caller.ask(pool, path, PACKET, "packet");
+    caller.ask(pool, path, NETLINK, "netlink");
+    jammed.eventually_held_back(2);
+    is_wanted.store(false, Ordering::SeqCst);
+    assert_eq!(caller.next(), "netlink");
+    assert_eq!(pool.0.info().closing, MAX_CLOSING);
+    assert_eq!(pool.0.info().held_back, 0);
+    drop(jammed.let_go);
+}
+
+#[test]
+fn release_comes_after_what_is_held_back() {
+    let _alone = ALONE.lock();
+    let Some(jammed) = Jammed::new(FOREVER) else {
+        return;
+    };
+    let (pool, path) = (&jammed.pool, &jammed.path);
+    let caller = Caller::new(1);
+    caller.ask(pool, path, PACKET, "packet");
+    jammed.eventually_held_back(1);
+    let answers = caller.answers.clone();
+    let (done, released) = unbounded();
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let on_left = Box::new(move |left| done.send((left, answers.len())).unwrap());
+    assert_eq!(pool.0.release(bytes, on_left), Ok(true));
+    jammed.eventually_held_back(2);
+    drop(jammed.let_go);
+    assert_eq!(released.recv_timeout(PATIENCE), Ok((Ok(()), 1)));
+    assert_eq!(pool.pinned(), 0);
+}
+
+#[test]
+fn full_queue_counts_what_is_held_back() {
+    let _alone = ALONE.lock();
+    let config = Config {
+        max_queue: 40,
+        ..FOREVER
+    };
+    let Some(jammed) = Jammed::new(config) else {
+        return;
+    };
+    let (pool, path) = (&jammed.pool, &jammed.path);
+    let caller = Caller::new(1);
+    for _ in 0..40 {
+        caller.ask(pool, path, PACKET, "packet");
+    }
+    jammed.eventually_held_back(40);
+    assert_eq!(pool.ask(path, 0).err(), Some(Error::BUSY));
+    drop(jammed.let_go);
+    for _ in 0..40 {
+        assert_eq!(caller.next(), "packet");
+    }
+    assert!(pool.open(path, 0).is_ok());
+}
+
+#[test]
+fn stop_answers_what_is_held_back() {
+    let _alone = ALONE.lock();
+    let Some(jammed) = Jammed::new(FOREVER) else {
+        return;
+    };
+    let (pool, path) = (&jammed.pool, &jammed.path);
+    let caller = Caller::new(1);
+    caller.ask(pool, path, PACKET, "packet");
+    jammed.eventually_held_back(1);
+    assert_eq!(pool.stop(), MAX_CLOSING / 2, "closers that are held");
+    let (_, answer) = caller.answers.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(answer.err(), Some(Error::STOPPED));
+    drop(jammed.let_go);
+    eventually("all are closed", || pool.0.info().closing == 0);
+}
