@@ -79,7 +79,7 @@ impl From<LocationUnknown> for EnterError {
 pub struct Host {
     fd: OwnedFd,
     netns: Netns,
-    /// None where no procfs of this pid namespace is mounted or can be.
+    /// None where no procfs that shows this process is mounted or can be.
     procfs: Option<Arc<Procfs>>,
 }
 
@@ -114,7 +114,7 @@ impl Host {
         self.netns
     }
 
-    /// A procfs that numbers processes as this one does.
+    /// A procfs that shows this process.
     pub(crate) fn procfs(&self) -> Option<Arc<Procfs>> {
         self.procfs.clone()
     }

@@ -1,4 +1,4 @@
-//! A procfs that numbers processes as this process does, and the proof that one does.
+//! Which procfs numbers processes as this process does.
 //!
 //! Each procfs shows the processes of one pid namespace (pid_namespaces(7)). What is mounted at `/proc` may
 //! belong to another: the host's in a container, the one outside after `unshare --pid`. There `/proc/N` is not
@@ -22,27 +22,36 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// The procfs of this process's pid namespace. It stays that one, whatever is mounted where later.
+/// A procfs that shows this process. It stays that one, whatever is mounted where later.
 pub(crate) struct Procfs {
     root: OwnedFd,
     /// The number of its file system, which no other has while this is open.
     dev: u64,
+    /// It is of this process's pid namespace, not of one above.
+    is_own: bool,
 }
 
 impl Procfs {
-    /// What is mounted at `/proc` now, if that is it; else one that is mounted nowhere (fsmount(2), Linux 5.2,
-    /// needs `CAP_SYS_ADMIN`).
+    /// Finds the one that is mounted at `/proc` now. If that is not of this pid namespace, one is taken that is
+    /// mounted nowhere (fsmount(2), Linux 5.2, needs `CAP_SYS_ADMIN`), where that can be had.
     pub(crate) fn find() -> Result<Self> {
-        Self::of(open_directory(CWD, c"/proc")).or_else(|_| Self::of(mount()))
+        let found = Self::of(open_directory(CWD, c"/proc"));
+        if matches!(found, Ok(Self { is_own: true, .. })) {
+            return found;
+        }
+        Self::of(mount()).or(found)
     }
 
     fn of(root: Result<OwnedFd>) -> Result<Self> {
         let root = root?;
-        if !is_procfs(root.as_fd()) || !numbers_as_we_do(root.as_fd()) {
-            return Err(Errno::OPNOTSUPP);
+        if !is_procfs(root.as_fd()) {
+            return Err(Errno::NOENT);
         }
+        // Fails where this process is in no pid namespace that it shows.
+        readlinkat(&root, c"self", Vec::new())?;
         let dev = fstat(&root)?.st_dev;
-        Ok(Self { root, dev })
+        let is_own = numbers_as_we_do(root.as_fd());
+        Ok(Self { root, dev, is_own })
     }
 
     /// Opens the namespace file of the main thread, which is where the VM is.
@@ -55,9 +64,12 @@ impl Procfs {
         open_file(self.root.as_fd(), c"thread-self/ns/net")
     }
 
-    /// Opens the namespace file of a process. Nothing that is mounted over it is taken for it (openat2(2),
-    /// Linux 5.6).
+    /// Opens the namespace file of a process; `EOPNOTSUPP` if this numbers them in another way. Nothing that is
+    /// mounted over it is taken for it (openat2(2), Linux 5.6).
     pub(crate) fn process_netns(&self, pid: Pid) -> Result<OwnedFd> {
+        if !self.is_own {
+            return Err(Errno::OPNOTSUPP);
+        }
         let directory = format!("{}/ns", pid.as_raw_nonzero());
         let in_here = ResolveFlags::NO_XDEV;
         let found = match openat2(&self.root, &*directory, DIRECTORY, Mode::empty(), in_here) {
@@ -73,7 +85,7 @@ impl Procfs {
     pub(crate) fn is_like(&self, directory: BorrowedFd<'_>) -> bool {
         let is_in = |fd: BorrowedFd<'_>, dev| fstat(fd).is_ok_and(|stat| stat.st_dev == dev);
         if is_in(directory, self.dev) {
-            return true;
+            return self.is_own;
         }
         let Ok(dev) = fstat(directory).map(|stat| stat.st_dev) else {
             return false;
@@ -164,6 +176,7 @@ mod tests {
     fn a_detached_procfs_does_as_well() {
         match Procfs::of(mount()) {
             Ok(procfs) => {
+                assert!(procfs.is_own);
                 assert!(procfs.own_netns().is_ok());
                 // It is another mount of the same.
                 let proc = open_directory(CWD, c"/proc").unwrap();

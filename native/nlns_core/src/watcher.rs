@@ -72,7 +72,7 @@ enum Target {
 }
 
 impl Watcher {
-    /// In `procfs` processes have the numbers that they have here.
+    /// `procfs` is what other mounts are compared with.
     pub(crate) fn new(procfs: Option<Arc<Procfs>>) -> Result<Self> {
         let watcher = Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,

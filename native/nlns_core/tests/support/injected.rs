@@ -29,7 +29,7 @@ pub fn start(faults: &Faults, config: Config) -> Running {
 }
 
 /// What may be made to fail.
-const CALLS: [i64; 13] = [
+const CALLS: [i64; 14] = [
     libc::SYS_close,
     libc::SYS_openat,
     libc::SYS_openat2,
@@ -38,6 +38,7 @@ const CALLS: [i64; 13] = [
     libc::SYS_socket,
     libc::SYS_getsockopt,
     libc::SYS_ioctl,
+    libc::SYS_fsopen,
     CLONES[0],
     CLONES[1],
     libc::SYS_pidfd_open,

@@ -220,8 +220,9 @@ pub fn skipped(why: &str) {
 
 /// Whether the running kernel is older than what has `feature`; if so, says that a test shows nothing.
 pub fn lacks(since: (u32, u32), feature: &str) -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let system = rustix::system::uname();
     // "6.1.0-50-amd64"
+    let release = system.release().to_string_lossy();
     let mut numbers = release.split('.').map(|n| n.parse().unwrap_or(0));
     let lacks = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < since;
     if lacks {
