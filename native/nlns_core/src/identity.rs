@@ -15,8 +15,8 @@ use crate::sys;
 pub(crate) enum Identity {
     /// `SO_COOKIE`, which the kernel never gives twice (Linux 4.12).
     Cookie(u64),
-    /// The number of the socket's inode. Its 32 bits start over after four billion.
-    Inode(u64),
+    /// The device and number of the socket's inode. Its 32 bits start over after four billion.
+    Inode(u64, u64),
 }
 
 impl Identity {
@@ -24,7 +24,7 @@ impl Identity {
         if features::get().has(Feature::SocketCookie) {
             socket_cookie(fd).map(Self::Cookie)
         } else {
-            fstat(fd).map(|stat| Self::Inode(stat.st_ino))
+            fstat(fd).map(|stat| Self::Inode(stat.st_dev, stat.st_ino))
         }
     }
 

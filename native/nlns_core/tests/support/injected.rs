@@ -29,7 +29,7 @@ pub fn start(faults: &Faults, config: Config) -> Running {
 }
 
 /// What may be made to fail.
-const CALLS: [i64; 14] = [
+const CALLS: [i64; 15] = [
     libc::SYS_close,
     libc::SYS_openat,
     libc::SYS_openat2,
@@ -39,6 +39,7 @@ const CALLS: [i64; 14] = [
     libc::SYS_getsockopt,
     libc::SYS_ioctl,
     libc::SYS_fsopen,
+    libc::SYS_sched_getattr,
     CLONES[0],
     CLONES[1],
     libc::SYS_pidfd_open,
@@ -55,7 +56,10 @@ const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 
 /// Which calls fail now, with which errno and how often, and which do not return.
 #[derive(Clone)]
-pub struct Faults(Arc<Mutex<HashMap<i64, Fault>>>, Arc<AtomicUsize>);
+pub struct Faults(Arc<Mutex<HashMap<Call, Fault>>>, Arc<AtomicUsize>);
+
+/// A call whatever its arguments, or with one that has this value.
+type Call = (i64, Option<(usize, u32)>);
 
 #[derive(Clone)]
 enum Fault {
@@ -86,14 +90,23 @@ impl Faults {
     /// So many times in a row.
     pub fn fail_times(&self, call: i64, errno: i32, times: usize) {
         assert!(CALLS.contains(&call));
-        self.0.lock().insert(call, Fault::Fails(errno, times));
+        self.0
+            .lock()
+            .insert((call, None), Fault::Fails(errno, times));
+    }
+
+    /// Until it is healed, where the argument with this index has this value.
+    pub fn fail_where(&self, call: i64, (index, value): (usize, u32), errno: i32) {
+        assert!(CALLS.contains(&call));
+        let call = (call, Some((index, value)));
+        self.0.lock().insert(call, Fault::Fails(errno, usize::MAX));
     }
 
     /// Lets the call return when what this returns is dropped, not before.
     pub fn hold(&self, call: i64) -> Sender<()> {
         assert!(CALLS.contains(&call));
         let (let_go, held) = bounded(0);
-        self.0.lock().insert(call, Fault::Waits(held));
+        self.0.lock().insert((call, None), Fault::Waits(held));
         let_go
     }
 
@@ -108,7 +121,7 @@ impl Faults {
     }
 
     pub fn forget(&self, call: i64) {
-        self.0.lock().remove(&call);
+        self.0.lock().remove(&(call, None));
     }
 
     pub fn heal(&self) {
@@ -139,9 +152,14 @@ impl Faults {
     }
 
     /// What is to become of this call; `None`: what the kernel makes of it by itself.
-    fn fault(&self, call: i64) -> Option<Fault> {
+    fn fault(&self, asked: &libc::seccomp_data) -> Option<Fault> {
+        let call = i64::from(asked.nr);
+        let is_meant = |(of, only): &Call| {
+            let has = |(index, value): (usize, u32)| asked.args[index] as u32 == value;
+            *of == call && only.is_none_or(has)
+        };
         let mut faults = self.0.lock();
-        let fault = faults.get_mut(&call)?;
+        let (_, fault) = faults.iter_mut().find(|(call, _)| is_meant(call))?;
         if let Fault::Fails(_, times) = fault {
             *times = times.checked_sub(1)?;
         }
@@ -167,7 +185,7 @@ impl Faults {
             if unsafe { libc::ioctl(listener.as_raw_fd(), RECV as _, &raw mut asked) } != 0 {
                 continue;
             }
-            match self.fault(asked.data.nr.into()) {
+            match self.fault(&asked.data) {
                 None => respond(listener, asked.id, None),
                 Some(Fault::Fails(errno, _)) => respond(listener, asked.id, Some(errno)),
                 Some(Fault::Waits(held)) => {
