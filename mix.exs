@@ -37,9 +37,10 @@ defmodule Nlns.MixProject do
         "GitHub" => @source_url,
         "Changelog" => "#{@source_url}/blob/main/CHANGELOG.md"
       },
+      # The last for libraries built beforehand, where there are some.
       files:
         ~w(lib mix mix.exs .formatter.exs .cargo Cargo.toml Cargo.lock native guides) ++
-          ~w(README.md CHANGELOG.md LICENSE),
+          ~w(README.md CHANGELOG.md LICENSE) ++ Path.wildcard("checksum-*.exs"),
       exclude_patterns: [~r"/target/", ~r"\.so$"]
     ]
   end

@@ -64,8 +64,9 @@ defmodule Mix.Tasks.Compile.NlnsNative do
 
     with {:error, why} <- Elf.check(library, target.triple) do
       Mix.raise(
-        "nlns cannot use the native half that cargo has built: #{path} #{why}, and #{target.triple} is built for; " <>
-          "set CARGO_BUILD_TARGET to the target that is meant, and #{Target.linker_variable(target.triple)} to a linker for it"
+        "nlns cannot use the native half that cargo has built: #{path} #{why}, and the target is " <>
+          "#{target.triple}; set CARGO_BUILD_TARGET to the target that is meant, and " <>
+          "#{Target.linker_variable(target.triple)} to a linker for it"
       )
     end
 
@@ -73,14 +74,7 @@ defmodule Mix.Tasks.Compile.NlnsNative do
   end
 
   defp take!(place, target) do
-    wanted = %{
-      version: Mix.Project.config()[:version],
-      nif_version: Precompiled.nif_version(@root),
-      triple: target.triple,
-      root: @root
-    }
-
-    with {:ok, library} <- Precompiled.fetch(place, wanted),
+    with {:ok, library} <- Precompiled.fetch(place, Precompiled.wanted(@root, target)),
          :ok <- Elf.check(library, target.triple) do
       library
     else

@@ -7,6 +7,9 @@ defmodule Nlns.Library do
   # The e_machine of ELF headers, elf.h, for the processors in `:erlang.system_info/1`'s words.
   @machines %{62 => "x86_64", 183 => "aarch64", 243 => "riscv64", 3 => "i686", 40 => "arm"}
 
+  @archived {"nlns is inside an archive, and a library can be loaded from a file only",
+             "make a release instead of an escript: mix release"}
+
   @rebuild "build it here: mix deps.compile nlns --force (in nlns itself: mix compile --force)"
 
   @doc "Returns what is wrong and what to do about it, where the library cannot be loaded."
@@ -16,6 +19,7 @@ defmodule Nlns.Library do
       :ok -> :ok
       # It is loaded.
       {:error, {:reload, _words}} -> :ok
+      {:error, {:bad_name, _words}} -> {:error, @archived}
       {:error, {_kind, words}} -> {:error, explain(path(), to_string(words))}
     end
   end
@@ -33,8 +37,7 @@ defmodule Nlns.Library do
 
     cond do
       head == {:error, :enotdir} ->
-        {"#{path} is inside an archive, from which no library can be loaded",
-         "make a release instead of an escript: mix release"}
+        @archived
 
       match?({:error, _reason}, head) ->
         {"#{path}: #{head |> elem(1) |> :file.format_error()}", @rebuild}

@@ -19,12 +19,13 @@ defmodule Nlns.Native do
     with {:error, _why} = error <- load(), do: if(reload?, do: error, else: :ok)
   end
 
+  # An escript has no directory of nlns.
   @spec load() :: :ok | {:error, {atom(), charlist()}}
   def load do
-    :nlns
-    |> Application.app_dir("priv/native/libnlns")
-    |> String.to_charlist()
-    |> :erlang.load_nif(0)
+    case :code.lib_dir(:nlns) do
+      {:error, :bad_name} -> {:error, {:bad_name, []}}
+      directory -> :erlang.load_nif(directory ++ ~c"/priv/native/libnlns", 0)
+    end
   end
 
   @spec start(pos_integer(), non_neg_integer() | nil, pos_integer()) :: :ok | {:error, integer()}

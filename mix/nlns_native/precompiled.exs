@@ -17,6 +17,15 @@ defmodule NlnsNative.Precompiled do
           root: Path.t()
         }
 
+  @doc "What it has to be for the project that is built, whose sources are at `root`."
+  @spec wanted(Path.t(), NlnsNative.Target.t()) :: wanted()
+  def wanted(root, target) do
+    manifest = File.read!(Path.join(root, "Cargo.toml"))
+    [_, major, minor] = Regex.run(~r/"nif_version_(\d+)_(\d+)"/, manifest)
+    version = Mix.Project.config()[:version]
+    %{version: version, nif_version: "#{major}.#{minor}", triple: target.triple, root: root}
+  end
+
   @doc "Returns the library in the archive at `place`, or in the directory there."
   @spec fetch(Path.t(), wanted()) :: {:ok, binary()} | {:error, String.t()}
   def fetch(place, wanted) do
@@ -49,15 +58,6 @@ defmodule NlnsNative.Precompiled do
     archive
   end
 
-  @doc "The least NIF version that the library can be used with, from its manifest."
-  @spec nif_version(Path.t()) :: String.t()
-  def nif_version(root) do
-    [_, major, minor] =
-      Regex.run(~r/"nif_version_(\d+)_(\d+)"/, File.read!(Path.join(root, "Cargo.toml")))
-
-    "#{major}.#{minor}"
-  end
-
   defp archive_name(wanted) do
     "libnlns-v#{wanted.version}-nif-#{wanted.nif_version}-#{wanted.triple}.so.tar.gz"
   end
@@ -72,7 +72,7 @@ defmodule NlnsNative.Precompiled do
         :ok
 
       [^version, ^nif_version, other] ->
-        {:error, "it is for #{other}, and #{triple} is built for"}
+        {:error, "it is for #{other}, and the target is #{triple}"}
 
       [^version, other, _triple] ->
         {:error, "it is for NIF version #{other}, and this nlns is for #{nif_version}"}

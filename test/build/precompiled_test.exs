@@ -60,7 +60,7 @@ defmodule NlnsNative.PrecompiledTest do
              Precompiled.fetch(archive, %{wanted | version: "2.0.0"})
 
     assert {:error,
-            "it is for x86_64-unknown-linux-gnu, and aarch64-unknown-linux-gnu is built for"} =
+            "it is for x86_64-unknown-linux-gnu, and the target is aarch64-unknown-linux-gnu"} =
              Precompiled.fetch(archive, %{wanted | triple: "aarch64-unknown-linux-gnu"})
 
     assert {:error, "it is for NIF version 2.15, and this nlns is for 2.17"} =
@@ -124,7 +124,7 @@ defmodule NlnsNative.PrecompiledTest do
   end
 
   test "an archive of something else", %{directory: directory, wanted: wanted, archive: archive} do
-    for members <- [[{'other.so', "x"}], [{'a', "x"}, {'b', "y"}], []] do
+    for members <- [[{~c"other.so", "x"}], [{~c"a", "x"}, {~c"b", "y"}], []] do
       :ok = :erl_tar.create(to_charlist(archive), members, [:compressed])
       list(directory, %{@archive => hash(archive)})
       assert {:error, _} = Precompiled.fetch(archive, wanted)

@@ -56,7 +56,7 @@ defmodule Nlns.LibraryTest do
     words = "Failed to load NIF library: '/lib/libc.so.6: version `GLIBC_2.38' not found'"
 
     assert {^words, "build it on a system whose glibc" <> _} =
-             Library.explain(path, words, 'x86_64-pc-linux-gnu')
+             Library.explain(path, words, ~c"x86_64-pc-linux-gnu")
   end
 
   test "an escript" do
