@@ -1,4 +1,5 @@
-# make demo: the main job, on namespaces it makes.    make test: every check.
+# make demo: the main job, on namespaces it makes.    make test: every check of this machine.
+# make check-all: those of other targets, toolchains, systems and kernels too.
 
 export LC_ALL ?= C.UTF-8
 WITH_NETNS := scripts/with-netns
@@ -6,14 +7,15 @@ WITH_NETNS := scripts/with-netns
 # mix and cargo lock their builds, and the checks share them.
 .NOTPARALLEL:
 
-.PHONY: help setup setup-checks build demo test bench agent soak \
+.PHONY: help setup setup-checks build demo test check-all bench agent soak \
 	check-format check-clippy check-targets check-cargo check-loom check-mix-format check-compile \
-	check-mix check-dialyzer check-agent check-agent-browser \
-	check-agent-load clean
+	check-mix check-dialyzer check-agent check-agent-browser check-agent-load check-packaging check-rust \
+	check-debian check-sanitize check-containers check-kernels check-telemetry clean
 
 help:
 	@echo 'make demo    ask three namespaces for their links and addresses'
 	@echo 'make test    every check (make -n test names them; each can be run alone)'
+	@echo 'make check-all    the same, and with other targets, toolchains, systems and kernels: hours'
 	@echo 'make bench   compare with what nlns replaces; QUICK=1 for under a minute'
 	@echo 'make soak    churn for two minutes; NLNS_SOAK_SECONDS for longer'
 	@echo 'make agent   the example agent, on namespaces it makes'
@@ -31,9 +33,14 @@ build: setup
 demo: build
 	MIX_ENV=prod ELIXIR_ERL_OPTIONS=+Bd $(WITH_NETNS) mix run examples/demo.exs
 
-test: setup-checks check-format check-mix-format check-compile check-clippy check-targets check-cargo \
+test: setup-checks check-format check-mix-format check-compile check-clippy check-cargo \
 	check-loom check-mix check-dialyzer check-agent
 	@echo 'every check has passed'
+
+# Some need root and Debian's packages, which they install.
+check-all: test check-agent-browser check-agent-load check-targets check-packaging check-rust check-debian \
+	check-sanitize check-containers check-kernels
+	@echo 'every check of every kind has passed'
 
 check-format:
 	cargo fmt --all --check
@@ -75,6 +82,30 @@ AGENT_TEST := cd examples/agent && MIX_ENV=test PATH="$$PATH:$(CURDIR)/_build/pr
 check-agent: check-compile
 	cd examples/agent && mix format --check-formatted
 	$(AGENT_TEST)
+
+# nlns as a dependency, in releases, for other targets, and in other people's settings.
+check-packaging:
+	scripts/test-packaging
+
+# With the oldest Rust that it is for, which is that of Debian 13.
+check-rust:
+	scripts/test-debian trixie env PATH=/usr/sbin:/usr/bin MIX_BUILD_PATH=_build/oldest-rust \
+		mix do compile --force, nlns.doctor
+
+check-debian:
+	scripts/test-debian bookworm
+	scripts/test-debian trixie
+
+check-sanitize:
+	scripts/sanitize
+
+check-containers:
+	scripts/test-containers
+
+check-kernels:
+	scripts/test-kernel bullseye
+	scripts/test-kernel bookworm
+	scripts/test-kernel -c 8 trixie
 
 # Its page in a browser, its metrics, its demonstration.
 check-agent-browser: check-compile
