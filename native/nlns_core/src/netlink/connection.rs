@@ -142,3 +142,46 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{bind, getsockname, sendto};
+
+    use super::*;
+    use crate::netns::{Host, Spec};
+
+    /// `NETLINK_USERSOCK`, by which any process may send to any other.
+    const USERSOCK: u32 = 2;
+
+    fn socket() -> (Socket, Netns) {
+        let mut netns = Host::find().unwrap().netns();
+        (netns.socket(Spec::netlink(USERSOCK)).unwrap(), netns)
+    }
+
+    fn address(socket: &Socket) -> SocketAddrNetlink {
+        getsockname(socket).unwrap().try_into().unwrap()
+    }
+
+    #[test]
+    fn strangers_are_refused_and_were_they_not_ignored() {
+        let (stranger, _) = socket();
+        let (to, netns) = socket();
+        bind(&to, &SocketAddrNetlink::new(0, 0)).unwrap();
+        let mut connection = Connection {
+            socket: to,
+            netns,
+            protocol: USERSOCK,
+            next: 1,
+        };
+        let to = address(&connection.socket);
+        sendto(&stranger, &[0; 20], SendFlags::empty(), &to).unwrap();
+        assert_eq!(connection.next_length(), Ok(20));
+        assert_eq!(connection.receive(&mut [0; 9]), Ok(None));
+        assert_eq!(connection.receive(&mut [0; 9]), Err(Errno::AGAIN));
+
+        connection = Connection::new(socket().0, netns, USERSOCK).unwrap();
+        let to = address(&connection.socket);
+        let sent = sendto(&stranger, &[0; 20], SendFlags::empty(), &to);
+        assert_eq!(sent, Err(Errno::CONNREFUSED));
+    }
+}

@@ -29,7 +29,7 @@ pub fn start(faults: &Faults, config: Config) -> Running {
 }
 
 /// What may be made to fail.
-const CALLS: [i64; 15] = [
+const CALLS: [i64; 19] = [
     libc::SYS_close,
     libc::SYS_openat,
     libc::SYS_openat2,
@@ -37,6 +37,10 @@ const CALLS: [i64; 15] = [
     libc::SYS_setns,
     libc::SYS_socket,
     libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_connect,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
     libc::SYS_ioctl,
     libc::SYS_fsopen,
     libc::SYS_sched_getattr,
