@@ -19,7 +19,8 @@ defmodule Bench do
     Bench.W13,
     Bench.W14,
     Bench.W15,
-    Bench.W16
+    Bench.W16,
+    Bench.W17
   ]
 
   @type size :: :full | :quick

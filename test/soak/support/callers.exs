@@ -2,7 +2,7 @@ defmodule Nlns.Soak.Callers do
   @moduledoc false
   # What random callers do, over and over: every function of the API, and what they get is checked.
 
-  alias Nlns.{Handle, Rtnetlink}
+  alias Nlns.{Handle, Netlink, Rtnetlink}
   alias Nlns.Soak.{Tally, World}
 
   # {how often, what}
@@ -13,6 +13,10 @@ defmodule Nlns.Soak.Callers do
     {8, :async_cancel},
     {6, :to_socket},
     {6, :open_socket},
+    {8, :exchange},
+    {4, :exchange_cancel},
+    {2, :exchange_stream},
+    {2, :exchange_timeout},
     {4, :short_timeout},
     {3, :release},
     {3, :bad_path},
@@ -38,16 +42,18 @@ defmodule Nlns.Soak.Callers do
   end
 
   defp act(:open_in_netns, slot) do
-    checked(slot, fn path -> Nlns.open_in_netns(path, 0) end)
+    checked(slot, fn path -> cookie(Nlns.open_in_netns(path, 0)) end)
   end
 
   defp act(:open_any, slot) do
     {domain, type, protocol} = Enum.random(@families)
-    checked(slot, fn path -> Nlns.open_fd(netns(path), domain, type, protocol) end)
+    checked(slot, fn path -> cookie(Nlns.open_fd(netns(path), domain, type, protocol)) end)
   end
 
   defp act(:async_await, slot) do
-    checked(slot, fn path -> path |> Nlns.open_in_netns_async(0) |> Nlns.await() |> fd() end)
+    checked(slot, fn path ->
+      path |> Nlns.open_in_netns_async(0) |> Nlns.await() |> fd() |> cookie()
+    end)
   end
 
   defp act(:async_cancel, slot) do
@@ -78,6 +84,42 @@ defmodule Nlns.Soak.Callers do
       :ok = :socket.bind(socket, %{family: :inet, addr: :loopback, port: 0})
       :socket.close(socket)
     end
+  end
+
+  defp act(:exchange, slot) do
+    checked(slot, fn path ->
+      path |> netns() |> Netlink.execute(:route, World.read_mark()) |> World.mark()
+    end)
+  end
+
+  defp act(:exchange_cancel, slot) do
+    request = Netlink.execute_async(path(slot), :route, World.read_mark())
+    spin()
+    Nlns.cancel(request)
+    ref = request.ref
+
+    receive do
+      {:nlns, ^ref, _} -> Tally.violation("a message after its cancel")
+    after
+      0 -> :ok
+    end
+  end
+
+  # Some are halted in the middle.
+  defp act(:exchange_stream, slot) do
+    for(n <- 0..15, do: path(rem(slot + n, World.count())))
+    |> Netlink.stream(:route, World.read_mark(), ordered: :rand.uniform(2) == 1, max_in_flight: 5)
+    |> Stream.take(:rand.uniform(16))
+    |> Enum.each(fn {_path, answer} -> Tally.count(outcome(World.mark(answer))) end)
+  end
+
+  # Nothing answers a route lookup that is too short.
+  defp act(:exchange_timeout, slot) do
+    silent = %Netlink.Message{type: 0}
+    timeout = :rand.uniform(30) - 1
+
+    with {:ok, answer} <- Netlink.execute(path(slot), :fib_lookup, silent, timeout: timeout),
+         do: Tally.violation("an answer of nobody: #{inspect(answer)}")
   end
 
   defp act(:short_timeout, slot) do
@@ -170,18 +212,20 @@ defmodule Nlns.Soak.Callers do
   defp fd({:ok, handle}), do: Handle.to_fd(handle)
   defp fd(error), do: error
 
-  # Opens by `open` and compares the place with what the slot was before and after.
-  defp checked(slot, open) do
+  defp cookie({:ok, fd}) do
+    cookie = Rtnetlink.cookie(fd)
+    Nlns.close_fd(fd)
+    {:ok, cookie}
+  end
+
+  defp cookie(error), do: error
+
+  # Asks by `ask` and compares the place with what the slot was before and after.
+  defp checked(slot, ask) do
     before = World.look(slot)
 
     with {_, _, path, _, _} when path != nil <- before do
-      answer =
-        with {:ok, fd} <- open.(path) do
-          cookie = Rtnetlink.cookie(fd)
-          Nlns.close_fd(fd)
-          {:ok, cookie}
-        end
-
+      answer = ask.(path)
       is = World.look(slot)
 
       if World.possible?(before, is, answer),

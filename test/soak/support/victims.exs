@@ -6,10 +6,10 @@ defmodule Nlns.Soak.Victims do
   # What owns a descriptor by its number alone loses it when it is killed, as promised; so those who ask
   # for a number are stopped first, and killed only if they have not got it yet.
 
-  alias Nlns.Handle
-  alias Nlns.Soak.{Callers, Tally}
+  alias Nlns.{Handle, Netlink}
+  alias Nlns.Soak.{Callers, Tally, World}
 
-  @handles [:unread, :read, :adopting, :open_socket, :cancelling]
+  @handles [:unread, :read, :adopting, :open_socket, :cancelling, :exchanging, :waiting]
   @numbers [:open_in_netns, :await]
 
   @doc "One victim."
@@ -51,6 +51,16 @@ defmodule Nlns.Soak.Victims do
     Nlns.open_socket(path, :inet, :stream, :default)
     live(:open_socket, path)
   end
+
+  defp live(:exchanging, path) do
+    for _ <- 1..10, do: Netlink.execute_async(path, :route, World.read_mark())
+    for _ <- Netlink.stream([path, path], :route, World.read_mark()), do: :ok
+    live(:exchanging, path)
+  end
+
+  # Nothing answers a route lookup that is too short.
+  defp live(:waiting, path),
+    do: Netlink.execute(path, :fib_lookup, %Netlink.Message{type: 0}, timeout: :infinity)
 
   # A request that was cancelled has its place in the queue until a helper comes by.
   defp live(:cancelling, path) do

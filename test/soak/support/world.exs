@@ -5,7 +5,8 @@ defmodule Nlns.Soak.World do
   # first open after a slot was made must show one that was never seen, and from then on, until the
   # slot is changed, every open of it must show that one.
 
-  alias Nlns.{Netns, Rtnetlink}
+  alias Nlns.{Netlink, Netns, Rtnetlink}
+  alias Nlns.Netlink.{Attribute, Message}
   alias Nlns.Soak.{Processes, Tally}
 
   @table __MODULE__
@@ -65,6 +66,9 @@ defmodule Nlns.Soak.World do
         cookie = Rtnetlink.cookie(fd)
         Nlns.close_fd(fd)
 
+        with {:error, reason} <- Netlink.execute(path, :route, write_mark(cookie)),
+             do: Tally.violation("#{path} cannot be marked: #{inspect(reason)}")
+
         remember(slot, path, cookie)
         :ets.insert(@table, {slot, kind, path, cookie, generation + 1})
 
@@ -91,6 +95,33 @@ defmodule Nlns.Soak.World do
       [] -> []
     end
   end
+
+  # A netlink answer tells no cookie, so the cookie is written into the alias of lo.
+  @rtm_getlink 18
+  @rtm_setlink 19
+  @lo <<0::32, 1::native-32, 0::64>>
+  @ifla_ifalias 20
+
+  defp write_mark(cookie) do
+    alias = Attribute.encode([{@ifla_ifalias, {:string, Integer.to_string(cookie)}}])
+    %Message{type: @rtm_setlink, payload: [@lo, alias]}
+  end
+
+  @doc "The request for the mark of a namespace."
+  def read_mark, do: %Message{type: @rtm_getlink, payload: @lo}
+
+  @doc "The cookie in the answer to it; 0 in a namespace that was not marked yet."
+  def mark({:ok, [%Message{payload: <<_::binary-16, attributes::binary>>}]}) do
+    case Attribute.to_map!(attributes, alias: {@ifla_ifalias, :string}) do
+      %{alias: mark} -> {:ok, String.to_integer(mark)}
+      _ -> {:ok, 0}
+    end
+  end
+
+  def mark(error), do: error
+
+  @doc "How many slots there are."
+  def count, do: :ets.info(@table, :size)
 
   @doc """
   Whether an answer, an error or a cookie, is one that a fresh look would have given at some moment

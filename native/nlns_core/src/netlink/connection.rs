@@ -154,8 +154,9 @@ mod tests {
     const USERSOCK: u32 = 2;
 
     fn socket() -> (Socket, Netns) {
-        let mut netns = Host::find().unwrap().netns();
-        (netns.socket(Spec::netlink(USERSOCK)).unwrap(), netns)
+        let host = Host::find().unwrap();
+        let mut here = host.netns();
+        (host.socket(&mut here, Spec::netlink(USERSOCK)).unwrap(), here)
     }
 
     fn address(socket: &Socket) -> SocketAddrNetlink {
