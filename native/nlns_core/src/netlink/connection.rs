@@ -156,7 +156,10 @@ mod tests {
     fn socket() -> (Socket, Netns) {
         let host = Host::find().unwrap();
         let mut here = host.netns();
-        (host.socket(&mut here, Spec::netlink(USERSOCK)).unwrap(), here)
+        (
+            host.socket(&mut here, Spec::netlink(USERSOCK)).unwrap(),
+            here,
+        )
     }
 
     fn address(socket: &Socket) -> SocketAddrNetlink {
