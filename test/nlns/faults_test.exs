@@ -160,4 +160,36 @@ defmodule Nlns.FaultsTest do
     BlockedMount.stop(mount)
     finish(vm)
   end
+
+  test "a dead mount over a process's files is no procfs, whatever its path says", %{
+    paths: [path | _]
+  } do
+    process = Nlns.Netns.process()
+    peer = Netns.veth(path)
+    mount = BlockedMount.start_at("/proc/#{process.pid}/ns")
+
+    vm =
+      start_vm [path: path, pid: process.pid], config: [idle_timeout: :infinity] do
+        assert open(path) == :ok
+        spawn(fn -> open("/proc/#{pid}/ns/net") end)
+        assert poll(fn -> Nlns.info().stuck == 1 end)
+        assert Nlns.release(path) == :ok
+        assert netns_of(helpers()) == [netns_of("/proc/self/ns/net")]
+        # The process itself can be named all the same (Linux 6.11).
+        if :os.version() >= {6, 11, 0} do
+          {:ok, fd} = Nlns.open_fd({:pid, pid}, :inet, :dgram, :udp)
+          Nlns.close_fd(fd)
+        end
+
+        IO.puts("stuck")
+        assert poll(fn -> Nlns.info().stuck == 0 end)
+        assert_all_in_order()
+      end
+
+    vm = await_line(vm, "stuck")
+    assert Netns.gone_after_delete?(path, peer)
+    BlockedMount.stop(mount)
+    finish(vm)
+    Nlns.Netns.kill(process)
+  end
 end

@@ -21,7 +21,11 @@ defmodule Nlns.VM.BlockedMount do
 
     File.mkdir_p!(dir)
     on_exit(fn -> remove(dir, 100) end)
+    {start_at(dir, kind), Path.join(dir, "blocked")}
+  end
 
+  @doc "Mounts one over a directory, until `stop/1` or the end of the test; answers it."
+  def start_at(dir, kind \\ []) do
     options = [
       :binary,
       :exit_status,
@@ -32,7 +36,7 @@ defmodule Nlns.VM.BlockedMount do
 
     port = Port.open({:spawn_executable, System.find_executable("sh")}, options)
     assert_receive {^port, {:data, {:eol, "ready"}}}, within(5_000)
-    {port, Path.join(dir, "blocked")}
+    port
   end
 
   @doc "Ends it; whoever is blocked goes on, with an error."
