@@ -3,7 +3,8 @@
 //! Waking a sleeping thread costs several times what entering a namespace costs, so a helper is woken only
 //! when fewer are awake than what waits is worth (see [`crate::ready`]). These are the candidates, in order:
 //!
-//! 1. one that fell asleep less than [`GRACE`] ago, wherever it is: the cheapest to wake,
+//! 1. one in its grace period, or that fell asleep less than [`RECENT`] ago, wherever it is: the cheapest to
+//!    wake,
 //! 2. one that sleeps in the path's namespace,
 //! 3. one that sleeps in the VM's own, parked,
 //! 4. a new one,
@@ -23,10 +24,10 @@ use parking_lot::Mutex;
 use crate::helper::Helper;
 use crate::path::Path;
 
-/// How long a helper sleeps in a namespace before it has the place watched and leaves other paths to other
-/// helpers. Shorter, and a caller that goes round many namespaces wakes, or spawns, a thread for each;
-/// longer, and a name that is deleted meanwhile is held for longer.
-pub(crate) const GRACE: Duration = Duration::from_millis(1);
+/// How long a settled helper that fell asleep is the first to be woken, wherever it is. Shorter, and a caller
+/// that goes round many namespaces wakes a thread for each; longer, and a helper is taken from a namespace
+/// where it may be needed again.
+const RECENT: Duration = Duration::from_millis(1);
 
 pub(crate) struct IdleSet {
     /// Helpers that will look for ready paths before they sleep, those being woken or spawned included. The
@@ -41,11 +42,18 @@ struct Helpers {
     /// Threads that exist, were asked for, or have ended but not been joined.
     spawned: usize,
     registered: HashMap<u64, Arc<Helper>>,
-    /// Asleep in a namespace, in the order of falling asleep, and since when.
-    pinned: BTreeMap<u64, (Arc<Helper>, Duration)>,
+    /// Asleep in a namespace, in the order of falling asleep.
+    pinned: BTreeMap<u64, Sleeper>,
     /// Asleep in the VM's own.
     parked: Vec<Arc<Helper>>,
     last_key: u64,
+}
+
+struct Sleeper {
+    helper: Arc<Helper>,
+    since: Duration,
+    /// It is in its grace period.
+    is_grace: bool,
 }
 
 /// What became of waking a helper.
@@ -162,14 +170,16 @@ impl IdleSet {
         id.and_then(|id| helpers.registered.remove(&id))
     }
 
-    /// Inserts a helper that is about to sleep. `false` if work has come meanwhile: then it is not idle.
+    /// Inserts a helper that is about to sleep, in its grace period or not. `false` if work has come
+    /// meanwhile: then it is not idle.
     pub(crate) fn insert(
         &self,
         helper: &Arc<Helper>,
+        is_grace: bool,
         now: Duration,
         is_work: impl FnOnce() -> bool,
     ) -> bool {
-        self.helpers.lock().insert(helper, now);
+        self.helpers.lock().insert(helper, is_grace, now);
         self.uncount();
         fence(Ordering::SeqCst);
         // One that is not found any more was woken, and will notice.
@@ -228,20 +238,23 @@ impl IdleSet {
 impl Helpers {
     fn sleeper_for(&mut self, path: Option<&Arc<Path>>, now: Duration) -> Option<Arc<Helper>> {
         if let Some(last) = self.pinned.last_entry() {
-            if now.saturating_sub(last.get().1) < GRACE {
-                return Some(last.remove().0);
+            let Sleeper {
+                since, is_grace, ..
+            } = *last.get();
+            if is_grace || now.saturating_sub(since) < RECENT {
+                return Some(last.remove().helper);
             }
         }
         let key = path.map_or(0, |path| path.sleeper.load(Ordering::Relaxed));
-        let pinned = self.pinned.remove(&key).map(|(helper, _)| helper);
+        let pinned = self.pinned.remove(&key).map(|sleeper| sleeper.helper);
         pinned.or_else(|| self.parked.pop())
     }
 
     fn longest_sleeper(&mut self) -> Option<Arc<Helper>> {
-        self.pinned.pop_first().map(|(_, (helper, _))| helper)
+        self.pinned.pop_first().map(|(_, sleeper)| sleeper.helper)
     }
 
-    fn insert(&mut self, helper: &Arc<Helper>, now: Duration) {
+    fn insert(&mut self, helper: &Arc<Helper>, is_grace: bool, since: Duration) {
         let Some(path) = helper.path() else {
             self.parked.push(helper.clone());
             return;
@@ -255,12 +268,17 @@ impl Helpers {
         {
             path.sleeper.store(self.last_key, Ordering::Relaxed);
         }
-        self.pinned.insert(self.last_key, (helper.clone(), now));
+        let sleeper = Sleeper {
+            helper: helper.clone(),
+            since,
+            is_grace,
+        };
+        self.pinned.insert(self.last_key, sleeper);
     }
 
     fn remove(&mut self, helper: &Arc<Helper>) -> bool {
         let key = helper.key.load(Ordering::Relaxed);
-        let is_pinned = |(pinned, _): &(Arc<Helper>, _)| pinned.id == helper.id;
+        let is_pinned = |sleeper: &Sleeper| sleeper.helper.id == helper.id;
         if self.pinned.get(&key).is_some_and(is_pinned) {
             self.pinned.remove(&key);
             return true;
@@ -292,14 +310,14 @@ mod tests {
         helper
     }
 
-    const LATER: Duration = GRACE;
+    const LATER: Duration = RECENT;
 
     #[test]
     fn parked_helpers_retire_but_for_the_last() {
         let mut helpers = Helpers::default();
         let parked = [1, 2, 3].map(helper);
         for helper in &parked {
-            helpers.insert(helper, Duration::ZERO);
+            helpers.insert(helper, false, Duration::ZERO);
         }
         let retired = parked.each_ref().map(|h| helpers.retire_unless_last(h));
         assert_eq!(retired, [true, true, false]);
@@ -312,10 +330,10 @@ mod tests {
         let (a, b, c) = (path(), path(), path());
         let mut helpers = Helpers::default();
         for sleeper in [pinned(1, &a), pinned(2, &b), helper(3), pinned(4, &c)] {
-            helpers.insert(&sleeper, Duration::ZERO);
+            helpers.insert(&sleeper, false, Duration::ZERO);
         }
         let mut woken = |now| helpers.sleeper_for(Some(&a), now).map(|helper| helper.id);
-        assert_eq!(woken(GRACE / 2), Some(4));
+        assert_eq!(woken(RECENT / 2), Some(4));
         assert_eq!(woken(LATER), Some(1));
         assert_eq!(woken(LATER), Some(3));
         assert_eq!(woken(LATER), None);
@@ -327,11 +345,21 @@ mod tests {
         let path = path();
         let mut helpers = Helpers::default();
         let (first, second) = (pinned(1, &path), pinned(2, &path));
-        helpers.insert(&first, Duration::ZERO);
-        helpers.insert(&second, Duration::ZERO);
+        helpers.insert(&first, false, Duration::ZERO);
+        helpers.insert(&second, false, Duration::ZERO);
         let found = helpers.sleeper_for(Some(&path), LATER).unwrap();
         assert_eq!(found.id, 1);
         assert!(!helpers.remove(&first) && helpers.remove(&second));
+    }
+
+    #[test]
+    fn grace_lasts_until_the_helper_settles() {
+        let (a, b) = (path(), path());
+        let mut helpers = Helpers::default();
+        helpers.insert(&pinned(1, &a), false, Duration::ZERO);
+        helpers.insert(&pinned(2, &b), true, Duration::ZERO);
+        let woken = helpers.sleeper_for(Some(&a), 100 * RECENT);
+        assert_eq!(woken.map(|helper| helper.id), Some(2));
     }
 
     #[test]

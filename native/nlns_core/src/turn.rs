@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum Phase {
-    /// Asleep, or about to be.
+    /// Asleep, or about to be, until it is woken or its time is over.
     Idle,
+    /// The same without a time: the manager wakes it soon.
+    Grace,
     /// Between two turns.
     Awake,
     /// Looking up where a path leads. No job was popped yet.
@@ -21,21 +23,21 @@ pub(crate) enum Phase {
     Serving,
 }
 
-const PHASE: u64 = 3;
+const PHASE: u64 = 7;
 
 /// The helper is not counted as awake, so that another may be woken in its stead.
-const UNCOUNTED: u64 = 1 << 2;
+const UNCOUNTED: u64 = 1 << 3;
 
 /// It has been at one turn for so long that it must be blocked in the kernel.
-const STUCK: u64 = 1 << 3;
+const STUCK: u64 = 1 << 4;
 
 /// The path was taken from it: another helper serves it.
-const REVOKED: u64 = 1 << 4;
+const REVOKED: u64 = 1 << 5;
 
 const MARKS: u64 = UNCOUNTED | STUCK | REVOKED;
 
 /// Counts phases; the number of a phase is used once in a lifetime.
-const ONE: u64 = 1 << 5;
+const ONE: u64 = 1 << 6;
 
 /// The turn of one helper. The helper alone changes the phase and the number, the manager adds marks.
 #[derive(Default)]
@@ -49,8 +51,9 @@ impl Seen {
     pub(crate) fn phase(self) -> Phase {
         match self.0 & PHASE {
             0 => Phase::Idle,
-            1 => Phase::Awake,
-            2 => Phase::LookingUp,
+            1 => Phase::Grace,
+            2 => Phase::Awake,
+            3 => Phase::LookingUp,
             _ => Phase::Serving,
         }
     }
@@ -58,6 +61,11 @@ impl Seen {
     /// Returns whether it is in the middle of a turn.
     pub(crate) fn is_busy(self) -> bool {
         matches!(self.phase(), Phase::LookingUp | Phase::Serving)
+    }
+
+    /// Returns whether it sleeps.
+    pub(crate) fn is_asleep(self) -> bool {
+        matches!(self.phase(), Phase::Idle | Phase::Grace)
     }
 
     pub(crate) fn is_uncounted(self) -> bool {
@@ -95,7 +103,7 @@ impl Turn {
 
     /// Goes on from looking up to serving; `false` if the path was taken away meanwhile.
     pub(crate) fn serve(&self) -> bool {
-        let serving = |turn| (turn & REVOKED == 0).then_some(turn | Phase::Serving as u64);
+        let serving = |turn| (turn & REVOKED == 0).then_some(turn & !PHASE | Phase::Serving as u64);
         self.0
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, serving)
             .is_ok()

@@ -133,12 +133,17 @@ impl Watched {
     /// Looks how the helper gets on.
     fn look(&mut self, shared: &Shared, progress: &mut Progress) {
         let seen = self.helper.turn.seen();
-        self.ticks = match self.is_busy() && seen.is_same(self.seen) {
+        let is_same = seen.is_same(self.seen);
+        let is_awake = !seen.is_asleep() || self.helper.is_woken();
+        self.ticks = match is_awake && is_same {
             true => self.ticks + 1,
             false => 0,
         };
         self.seen = seen;
         progress.is_busy |= self.is_busy();
+        if !is_awake && is_same && seen.phase() == Phase::Grace {
+            shared.idle().wake_if_idle(&self.helper, shared.now());
+        }
         if self.ticks < OVERDUE_TICKS {
             return;
         }
@@ -181,7 +186,7 @@ impl Watched {
         }
     }
 
-    /// Returns whether it is awake, or about to be.
+    /// Returns whether it is awake, or about to be, or has to be woken.
     fn is_busy(&self) -> bool {
         self.helper.is_woken() || self.helper.turn.seen().phase() != Phase::Idle
     }

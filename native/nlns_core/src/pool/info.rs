@@ -105,8 +105,8 @@ fn helper_info(helper: &Helper) -> HelperInfo {
     let state = match (seen.phase(), &pinned) {
         _ if seen.is_stuck() => State::Stuck,
         (Phase::LookingUp | Phase::Serving, _) => State::Serving,
-        (Phase::Idle | Phase::Awake, Some(_)) => State::Pinned,
-        (Phase::Idle | Phase::Awake, None) => State::Parked,
+        (_, Some(_)) => State::Pinned,
+        (_, None) => State::Parked,
     };
     HelperInfo {
         id: helper.id,

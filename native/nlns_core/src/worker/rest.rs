@@ -1,14 +1,14 @@
 //! What a helper does without work: sleep where it is, settle there, go home, end.
 //!
 //! It first sleeps for a grace period, in which it is the cheapest to wake. Then it settles: it has the end
-//! of its namespace watched, and sleeps until its idle timeout ends.
+//! of its namespace watched, and sleeps until its idle timeout ends. The manager's ticks end the grace period,
+//! because to set a timer is the dearest part of falling asleep on a virtual machine.
 
 use std::time::Duration;
 
 use super::Worker;
 use crate::events::LeaveReason;
 use crate::helper::Place;
-use crate::idle::GRACE;
 use crate::netns::LocationUnknown;
 use crate::path::Path;
 use crate::turn::Phase;
@@ -20,6 +20,9 @@ const PARKED: Duration = Duration::from_secs(1);
 /// How long a helper sleeps in a namespace whose end is not told. Shorter wakes it for nothing; longer holds
 /// for longer what has ended.
 const UNWATCHED: Duration = Duration::from_secs(1);
+
+/// A helper whose idle timeout ends sooner has no grace period: three ticks of the manager.
+const LONGEST_GRACE: Duration = Duration::from_millis(15);
 
 pub(super) enum Rest {
     Over,
@@ -48,7 +51,8 @@ impl Worker<'_> {
         }
         loop {
             let (sleep, limit) = self.next_sleep(is_settled);
-            if self.sleep(sleep, limit) {
+            let was_woken = self.sleep(sleep, limit);
+            if was_woken && (sleep != Sleep::Grace || self.is_work()) {
                 return Ok(Rest::Over);
             }
             match sleep {
@@ -85,15 +89,14 @@ impl Worker<'_> {
         let Some(is_watched) = self.me.with_place(Place::is_watched) else {
             return (Sleep::Parked, Some(PARKED));
         };
-        let idle_for = self.shared.now().saturating_sub(self.last_served);
-        let (sleep, limit) = match (is_settled, is_watched) {
-            (false, _) => (Sleep::Grace, idle_for + GRACE),
-            (true, false) => (Sleep::UntilCheck, idle_for + UNWATCHED),
-            (true, true) => return (Sleep::UntilIdle, idle_timeout),
-        };
-        match idle_timeout {
-            Some(idle_timeout) if idle_timeout <= limit => (Sleep::UntilIdle, Some(idle_timeout)),
-            _ => (sleep, Some(limit)),
+        let is_within = |limit| idle_timeout.is_some_and(|idle_timeout| idle_timeout <= limit);
+        if !is_settled && !is_within(LONGEST_GRACE) {
+            return (Sleep::Grace, None);
+        }
+        let next_check = self.shared.now().saturating_sub(self.last_served) + UNWATCHED;
+        match is_watched || is_within(next_check) {
+            true => (Sleep::UntilIdle, idle_timeout),
+            false => (Sleep::UntilCheck, Some(next_check)),
         }
     }
 
@@ -123,10 +126,17 @@ impl Worker<'_> {
     /// namespace.
     fn sleep(&mut self, sleep: Sleep, limit: Option<Duration>) -> bool {
         let idle = self.shared.idle();
-        self.me.turn.set(Phase::Idle);
-        if !idle.insert(self.me, self.shared.now(), || self.is_work()) {
+        let is_grace = sleep == Sleep::Grace;
+        self.me.turn.set(match is_grace {
+            true => Phase::Grace,
+            false => Phase::Idle,
+        });
+        if !idle.insert(self.me, is_grace, self.shared.now(), || self.is_work()) {
             self.me.turn.set(Phase::Awake);
             return true;
+        }
+        if is_grace {
+            self.shared.request_ticks();
         }
         let mut deadline = limit.map(|limit| self.last_served.saturating_add(limit));
         while !self.me.is_woken() {
