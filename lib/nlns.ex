@@ -6,7 +6,7 @@ defmodule Nlns do
              |> Enum.fetch!(1)
   @moduledoc since: "0.1.0"
 
-  alias Nlns.{Arguments, Close, Error, Handle, Native, Open, Request, Spec}
+  alias Nlns.{Arguments, Close, Error, Handle, Native, Netlink, Open, Request, Spec}
 
   # linux/socket.h; both are part of the kernel's ABI.
   @af_netlink 16
@@ -51,6 +51,10 @@ defmodule Nlns do
 
   @typedoc "`timeout` (ms or `:infinity`, 5,000 unless given). Other keys raise `ArgumentError`."
   @type opts :: [timeout: timeout()]
+
+  @typedoc "What the message of a request has: of an open a handle, of a netlink exchange its messages."
+  @type answer ::
+          {:ok, Handle.t() | [Netlink.Message.t()]} | {:error, reason() | Netlink.reason()}
 
   @typedoc """
   What `info/0` returns.
@@ -230,7 +234,8 @@ defmodule Nlns do
 
   @doc group: "Requests"
   @doc """
-  Waits for a request and returns what its message has. The caller owns the handle.
+  Waits for a request and returns what its message has: a handle, which the caller owns, or the messages of
+  `Nlns.Netlink.execute_async/4`.
 
       request = Nlns.open_async({:name, "blue"}, :inet, :stream, :tcp)
       {:ok, handle} = Nlns.await(request, 100)
@@ -241,26 +246,26 @@ defmodule Nlns do
   only by the process that made it.
   """
   @doc since: "0.1.0"
-  @spec await(Request.t()) :: {:ok, Handle.t()} | {:error, reason()}
+  @spec await(Request.t()) :: answer()
   def await(request), do: Request.await(Arguments.request!(request), request.timeout)
 
   @doc group: "Requests"
   @doc "Waits like `await/1`, for `timeout` ms or for ever (`:infinity`)."
   @doc since: "0.1.0"
-  @spec await(Request.t(), timeout()) :: {:ok, Handle.t()} | {:error, reason()}
+  @spec await(Request.t(), timeout()) :: answer()
   def await(request, timeout),
     do: Request.await(Arguments.request!(request), Arguments.timeout!(timeout))
 
   @doc group: "Requests"
   @doc "Waits like `await/1`, and returns the handle or raises `Nlns.Error`."
   @doc since: "0.1.0"
-  @spec await!(Request.t()) :: Handle.t()
+  @spec await!(Request.t()) :: Handle.t() | [Netlink.Message.t()]
   def await!(request), do: Error.ok!(await(request))
 
   @doc group: "Requests"
   @doc "Waits like `await/2`, and returns the handle or raises `Nlns.Error`."
   @doc since: "0.1.0"
-  @spec await!(Request.t(), timeout()) :: Handle.t()
+  @spec await!(Request.t(), timeout()) :: Handle.t() | [Netlink.Message.t()]
   def await!(request, timeout), do: Error.ok!(await(request, timeout))
 
   @doc group: "Requests"

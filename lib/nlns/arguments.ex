@@ -12,7 +12,7 @@ defmodule Nlns.Arguments do
   @timeout 5_000
 
   @doc """
-  A path as a binary; a charlist and any other iolist are its bytes.
+  Returns a path as a binary; a charlist and any other iolist are its bytes.
 
       iex> Nlns.Arguments.path!('/run/netns/blue')
       "/run/netns/blue"
@@ -39,7 +39,7 @@ defmodule Nlns.Arguments do
     raise ArgumentError, "expected a protocol from 0 to #{@max_int}, got: #{inspect(protocol)}"
   end
 
-  @doc "Any C int: what a failed call left in the place of a descriptor is one that names nothing."
+  @doc "Takes any C int: what a failed call left in the place of a descriptor is one that names nothing."
   @spec fd!(integer()) :: integer()
   def fd!(fd) when is_integer(fd) and fd in @min_int..@max_int, do: fd
 
@@ -48,7 +48,7 @@ defmodule Nlns.Arguments do
           "expected a descriptor from #{@min_int} to #{@max_int}, got: #{inspect(fd)}"
   end
 
-  @doc "The descriptor of a number or of a `:socket`, which may be closed."
+  @doc "Returns the descriptor of a number or of a `:socket`, which may be closed."
   @spec fd_of!(:socket.socket() | integer()) :: {:ok, integer()} | {:error, term()}
   def fd_of!(fd) when is_integer(fd), do: {:ok, fd!(fd)}
 
@@ -76,7 +76,7 @@ defmodule Nlns.Arguments do
   end
 
   @doc """
-  The timeout among the options of an open, the only one that there is.
+  Returns the timeout among the options of an open, the only one that there is.
 
       iex> Nlns.Arguments.timeout_of!([])
       5000
@@ -110,7 +110,7 @@ defmodule Nlns.Arguments do
     raise ArgumentError, "expected options as [timeout: ms], got: #{inspect(option)}"
   end
 
-  @doc "A request of the calling process."
+  @doc "Takes a request of the calling process."
   @spec request!(Request.t()) :: Request.t()
   def request!(%Request{owner: owner} = request) when owner == self(), do: request
 

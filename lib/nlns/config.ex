@@ -19,7 +19,7 @@ defmodule Nlns.Config do
   @max_idle_timeout 4_294_967_295
   @max_queue 1_000_000_000
 
-  @doc "The application's environment, checked."
+  @doc "Reads the application's environment and checks it."
   @spec read!() :: t()
   def read!, do: :nlns |> Application.get_all_env() |> new!()
 

@@ -36,7 +36,7 @@ defmodule Nlns.Confinement do
     }
   end
 
-  @doc "Those of a set in `/proc/self/status` that matter here."
+  @doc "Returns those of a set in `/proc/self/status` that matter here."
   @spec capabilities(String.t(), String.t()) :: [atom()]
   def capabilities(status, set) do
     mask =
@@ -48,7 +48,7 @@ defmodule Nlns.Confinement do
     for {name, bit} <- @capabilities, Bitwise.band(mask, Bitwise.bsl(1, bit)) != 0, do: name
   end
 
-  @doc "The mode, from `/proc/self/status`; `nil` in a kernel without."
+  @doc "Returns the mode, from `/proc/self/status`; `nil` in a kernel without."
   @spec seccomp(String.t()) :: non_neg_integer() | nil
   def seccomp(status) do
     with [_, mode] <- Regex.run(~r/^Seccomp:\s*(\d+)$/m, status), do: String.to_integer(mode)
@@ -60,7 +60,7 @@ defmodule Nlns.Confinement do
   end
 
   @doc """
-  The module and its name for what confines this process, from its label.
+  Returns the module and its name for what confines this process, from its label.
 
       iex> Nlns.Confinement.security_module("docker-default (enforce)\\n")
       {:apparmor, "docker-default"}
@@ -85,7 +85,7 @@ defmodule Nlns.Confinement do
     end
   end
 
-  @doc "The option of the mount on `/proc`, from `/proc/self/mountinfo`; `nil` if it hides nothing."
+  @doc "Returns the option of the mount on `/proc`, from `/proc/self/mountinfo`; `nil` if it hides nothing."
   @spec hidepid(String.t()) :: String.t() | nil
   def hidepid(mountinfo) do
     # What is mounted last is on top.
@@ -95,7 +95,7 @@ defmodule Nlns.Confinement do
     end
   end
 
-  @doc "Whether a user map is the one that only the machine's own user namespace has."
+  @doc "Tells whether a user map is the one that only the machine's own user namespace has."
   @spec initial_user_namespace?(String.t()) :: boolean()
   def initial_user_namespace?(map), do: String.split(map) in [[], ["0", "0", "4294967295"]]
 

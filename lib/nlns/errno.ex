@@ -30,7 +30,7 @@ defmodule Nlns.Errno do
   @einval 22
 
   @doc """
-  The posix atom of a number, `:unknown` for one that has no name.
+  Returns the posix atom of a number, `:unknown` for one that has no name.
 
       iex> Nlns.Errno.atom(2)
       :enoent
@@ -45,7 +45,7 @@ defmodule Nlns.Errno do
   def atom(number), do: Map.get(@by_number, number, :unknown)
 
   @doc """
-  The number of a posix atom; `EINVAL` for what `:socket` makes up itself (`:einval`, `:exalloc`, ...).
+  Returns the number of a posix atom; `EINVAL` for what `:socket` makes up itself (`:einval`, `:exalloc`, ...).
 
       iex> Nlns.Errno.number(:ehwpoison)
       133
@@ -54,7 +54,7 @@ defmodule Nlns.Errno do
   def number(atom), do: Map.get(@by_name, atom, @einval)
 
   @doc """
-  The system's words and the errno's name, or its number where it has none.
+  Returns the system's words and the errno's name, or its number where it has none.
 
       iex> Nlns.Errno.words(2)
       "No such file or directory (ENOENT)"

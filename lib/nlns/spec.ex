@@ -15,7 +15,7 @@ defmodule Nlns.Spec do
   @type netns :: binary() | {:pid, pos_integer()} | {:name, binary()}
 
   @doc """
-  What `Nlns.Native.open/5` takes for a namespace: a path, or a process's number.
+  Returns what `Nlns.Native.open/5` takes for a namespace: a path, or a process's number.
 
       iex> Nlns.Spec.netns!({:name, "blue"})
       "/run/netns/blue"
@@ -48,7 +48,7 @@ defmodule Nlns.Spec do
   @spec type!(atom() | non_neg_integer()) :: non_neg_integer()
   def type!(type), do: number!("type", @types, type, 15)
 
-  @doc "The protocol in the form that socket(2) takes: for `:packet`, in network byte order."
+  @doc "Returns the protocol in the form that socket(2) takes: for `:packet`, in network byte order."
   @spec protocol!(atom() | non_neg_integer()) :: non_neg_integer()
   def protocol!(protocol), do: number!("protocol", Protocols.numbers(), protocol, @max_int)
 

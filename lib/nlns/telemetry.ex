@@ -184,16 +184,16 @@ defmodule Nlns.Telemetry do
   # An answer that is none of a timeout. EIO is what the end of the helper that had the request answers.
   @doc false
   @spec failed(binary() | pos_integer(), Nlns.Netlink.reason()) :: :ok
-  def failed(place, {:thread, errno}) when errno != @eio do
+  def failed(netns, {:thread, errno}) when errno != @eio do
     with library when library != nil <- library() do
-      metadata = %{netns: netns(place), stage: :thread, errno: errno}
+      metadata = %{netns: netns(netns), stage: :thread, errno: errno}
       library.execute([:nlns, :helper, :refused], %{count: 1}, metadata)
     end
 
     :ok
   end
 
-  def failed(_place, _reason), do: :ok
+  def failed(_netns, _reason), do: :ok
 
   @doc false
   @spec helper(:pinned | :left, map(), map()) :: :ok

@@ -14,7 +14,7 @@ defmodule Nlns.Top do
   @type screen :: {rows :: pos_integer(), columns :: pos_integer()}
 
   @doc """
-  The whole view. `before` is `nil` when there is nothing to compare with, and `now` is `nil` when
+  Renders the whole view. `before` is `nil` when there is nothing to compare with, and `now` is `nil` when
   the application is not started there.
   """
   @spec render(node(), map() | nil, map() | nil, non_neg_integer(), screen()) :: iodata()

@@ -80,6 +80,17 @@ defmodule Nlns.Dialyzer.User do
     end
   end
 
+  @spec links_later(Nlns.netns()) :: non_neg_integer() | :refused
+  def links_later(netns) do
+    request = %Nlns.Netlink.Message{type: 18, flags: :dump, payload: <<0::128>>}
+
+    case netns |> Nlns.Netlink.execute_async(:route, request) |> Nlns.await() do
+      {:ok, messages} when is_list(messages) -> length(messages)
+      {:error, {:netlink, _errno, _details}} -> :refused
+      {:error, {_stage, _errno}} -> 0
+    end
+  end
+
   @spec links(Nlns.netns()) :: {:ok, non_neg_integer()} | {:error, String.t()}
   def links(netns) do
     request = %Nlns.Netlink.Message{type: 18, flags: :dump, payload: <<0::128>>}

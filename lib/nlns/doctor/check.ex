@@ -9,7 +9,7 @@ defmodule Nlns.Doctor.Check do
           hint: String.t() | nil
         }
 
-  @doc "A check that is `:ok`, or else `otherwise`."
+  @doc "Makes a check that is `:ok`, or else `otherwise`."
   @spec check(String.t(), boolean(), String.t(), String.t() | nil, :optional | :missing) :: t()
   def check(name, ok?, found, hint, otherwise \\ :optional)
   def check(name, true, found, _, _), do: %{name: name, status: :ok, found: found, hint: nil}

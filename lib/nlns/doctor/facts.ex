@@ -3,7 +3,7 @@ defmodule Nlns.Doctor.Facts do
   # What there is on this machine, as `Nlns.Doctor.Checks.all/1` takes it. Nothing here judges.
 
   alias Nlns.{Confinement, Library, Native}
-  alias Nlns.Doctor.Trial
+  alias Nlns.Doctor.SelfTest
 
   # What forbids a plain user to make user namespaces, and the value that does.
   @forbidding [
@@ -23,7 +23,7 @@ defmodule Nlns.Doctor.Facts do
 
     limits = text("/proc/self/limits")
 
-    Trial.run(application)
+    SelfTest.run(application)
     |> Map.merge(Confinement.read())
     |> Map.merge(%{
       os: :os.type(),
@@ -52,7 +52,7 @@ defmodule Nlns.Doctor.Facts do
     end
   end
 
-  @doc "What an application's start failed with, for a person."
+  @doc "Says what an application's start failed with, for a person."
   @spec reason(term()) :: String.t()
   def reason({:bad_return, {_start, {:EXIT, {%{__exception__: true} = error, _stack}}}}),
     do: Exception.message(error)
@@ -69,7 +69,7 @@ defmodule Nlns.Doctor.Facts do
     ArgumentError -> Nlns.Config.new!([]).max_helpers
   end
 
-  @doc "The setting that forbids a plain user to make user namespaces; `sysctl` reads one, \"\" if there is none."
+  @doc "Returns the setting that forbids a plain user to make user namespaces; `sysctl` reads one, \"\" if there is none."
   @spec userns_forbidden_by((String.t() -> String.t())) :: String.t() | nil
   def userns_forbidden_by(sysctl) do
     Enum.find_value(@forbidding, fn {name, value} ->
@@ -77,7 +77,7 @@ defmodule Nlns.Doctor.Facts do
     end)
   end
 
-  @doc "A soft limit, from `/proc/self/limits`."
+  @doc "Returns a soft limit, from `/proc/self/limits`."
   @spec limit(String.t(), String.t()) :: non_neg_integer() | :unlimited
   def limit(limits, name) do
     case Regex.run(~r/^#{name}\s+(\d+)/m, limits) do
@@ -87,7 +87,7 @@ defmodule Nlns.Doctor.Facts do
   end
 
   @doc """
-  The nearest limit on threads of the control groups in `/proc/self/cgroup`'s text and those above them, and
+  Returns the nearest limit on threads of the control groups in `/proc/self/cgroup`'s text and those above them, and
   how many there are (cgroups(7), version 2 and 1); `nil` without one. `read` is a file's text, \"\" without one.
   """
   @spec pids(String.t(), (Path.t() -> String.t())) :: {non_neg_integer(), non_neg_integer()} | nil

@@ -7,7 +7,7 @@ defmodule Nlns.Error.Cause do
   # A name is made and deleted within milliseconds; more, and it stays so.
   @moment_s 2
 
-  @doc "The cause as a part of a sentence, or `nil` where the look tells none."
+  @doc "Returns the cause as a part of a sentence, or `nil` where the look tells none."
   @spec of({atom(), integer()}, Look.t()) :: String.t() | nil
   def of({:open, 2}, look), do: missing(look)
   def of({:open, 13}, look), do: refused(look)
@@ -160,7 +160,7 @@ defmodule Nlns.Error.Cause do
 
   defp late(_look), do: nil
 
-  @doc "The security module in words."
+  @doc "Returns the security module in words."
   @spec confiner({atom(), String.t()}) :: String.t()
   def confiner({:apparmor, profile}),
     do: "AppArmor's profile #{profile} (docker: --security-opt apparmor=unconfined)"

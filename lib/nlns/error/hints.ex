@@ -74,11 +74,11 @@ defmodule Nlns.Error.Hints do
     {:receive, 105} => "the kernel had no room for a part of it; ask for less at once"
   }
 
-  @doc "What is known about a reason beyond the system's words for its errno, or nil."
+  @doc "Returns what is known about a reason beyond the system's words for its errno, or nil."
   @spec hint({atom(), integer()}) :: String.t() | nil
   def hint(reason), do: @hints[reason]
 
-  @doc "Every reason with a hint."
+  @doc "Lists every reason with a hint."
   @spec reasons() :: [{atom(), integer()}]
   def reasons, do: Map.keys(@hints)
 end

@@ -1,4 +1,4 @@
-defmodule Nlns.Doctor.Trial do
+defmodule Nlns.Doctor.SelfTest do
   @moduledoc false
   # Opens for real: in the VM's own namespace, and in one that a process brings and takes with it.
 
