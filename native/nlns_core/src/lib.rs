@@ -1,34 +1,18 @@
-//! Sockets in other network namespaces, opened by helper threads that stay there.
+//! Threads that work inside other network namespaces: they open sockets and carry out netlink exchanges.
 //!
-//! `setns(2)` moves one thread, so the threads that move are the pool's own. Each path in use has a
-//! queue. A request makes its path *ready*, an awake helper takes the path, proves that it still
-//! leads to the namespace it is in (or goes where it leads now), opens the sockets and answers;
-//! then the next path. Out of work it falls asleep where it is, **pinned**, and leaves when it has
-//! lingered long enough. Everything a caller waits for comes as one call of a [`Reply`].
+//! `README.md` beside this crate explains how the threads work together: the way of a request, the states of a
+//! helper, why no wake-up is lost, and the layers of the modules. From outside, a [`Pool`] takes requests, and
+//! each is answered by one call of its [`Reply`].
 //!
-//! | module | its one responsibility |
+//! | item | purpose |
 //! |---|---|
-//! | [`pool`](Pool) | the whole, as seen from outside |
-//! | `registry`, `path` | which paths are in use; one path's queue |
-//! | `right` | the right to serve it |
-//! | `crew`, `helper` | who is awake, who sleeps where; one helper as others see it |
-//! | `work` | what a helper thread does |
-//! | `counters` | what has happened, and that each answer is counted |
-//! | `cpus` | where a thread may run |
-//! | `spin` | how long it looks for work before it sleeps |
-//! | `manager` | starting, joining and watching over helpers, ending their naps |
-//! | `watcher` | telling sleeping helpers that their namespace's name or process is gone |
-//! | [`observer`](Event) | what is told of helpers that settle and leave |
-//! | `netns` | identity of namespaces; entering, returning, proven sockets |
-//! | [`Socket`] | an open socket; closing it without waiting |
-//! | `closer` | closing what takes its time; when to hold back opens that add to it |
-//! | `held_back` | paths that hold such opens back |
-//! | `identity` | which socket a number names |
-//! | [`Handover`] | one descriptor's way from helper to caller |
-//! | `process` | a process as distinct from its number |
-//! | [`issued`] | which descriptors were given away as numbers |
-//! | [`features`] | what this kernel has, and what stands in for what it lacks |
-//! | `sys` | system calls that need `unsafe` |
+//! | [`Pool`] | starts, opens, exchanges, releases, reports, stops |
+//! | [`Socket`] | owns an open socket, and closes it without keeping the caller waiting |
+//! | [`Handover`] | carries one descriptor from helper to caller, if either gives up or dies |
+//! | [`netlink`] | requests to the kernel and their whole answers |
+//! | [`issued`] | descriptors that were given away as numbers |
+//! | [`features`] | optional features of the kernel, and what stands in for each |
+//! | [`Event`] | tells where helpers sleep and when they leave |
 
 mod affinity;
 mod claim;
