@@ -4,9 +4,10 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use nlns_core::{Config, Error, Reply, Socket, Spec, Stage};
+use nlns_core::{Config, Error, HelperInfo, Reply, Socket, Spec, Stage, State};
 
 use support::netns::{Directory, Process, cookie, oracle};
 use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, threads};
@@ -191,4 +192,40 @@ fn a_thousand_callers_are_answered_once_each() {
     }
     assert_eq!(answered.load(Ordering::Relaxed), 5_000);
     assert_eq!(pool.0.info().opened, 5_000);
+}
+
+/// A reply that keeps the helper busy for a while, which is work, not waiting.
+fn work(time: Duration) -> impl FnOnce() + Send {
+    move || {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+#[test]
+fn deep_backlog_wakes_helpers_for_idle_processors() {
+    let _alone = ALONE.lock();
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let names = Directory::new();
+    let paths: Vec<_> = (0..64).map(|n| names.make(&n.to_string())).collect();
+    let pool = Running::start(CONFIG);
+    // Proven, and so not slow.
+    paths.iter().for_each(|path| drop(pool.open(path, 0)));
+    let serving = || {
+        let is_serving = |helper: &&HelperInfo| helper.state == State::Serving;
+        pool.0.info().helpers.iter().filter(is_serving).count()
+    };
+    let most = std::iter::repeat_with(|| {
+        for path in &paths {
+            pool.ask_rudely(path, work(Duration::from_micros(400)));
+        }
+        let mut most = 0;
+        while pool.0.info().waiting > 0 {
+            most = most.max(serving());
+        }
+        most
+    });
+    assert!(most.take(20).any(|most| most >= cpus.min(2)));
 }

@@ -78,7 +78,7 @@ impl Manager {
     /// and no more are woken.
     pub(super) fn ensure_progress(&mut self, overdue: usize) -> bool {
         let (ready, _) = self.shared.ready().len();
-        for _ in 0..ready.min(overdue + 1) {
+        for _ in 0..ready {
             if !self.shared.ready().has_work() {
                 break;
             }
