@@ -32,30 +32,33 @@ defmodule NlnsNative.Target do
         env \\ System.get_env(),
         architecture \\ to_string(:erlang.system_info(:system_architecture))
       ) do
-    env = Map.reject(env, fn {_name, value} -> value == "" end)
+    set = Map.reject(env, fn {_name, value} -> value == "" end)
     own = own(architecture)
-    told = told(env, own)
-    cross? = is_map_key(env, "CROSSCOMPILE") or told not in [nil, own]
+    told = told(set, own)
+    cross? = is_map_key(set, "CROSSCOMPILE") or told not in [nil, own]
 
-    case env do
-      %{"CARGO_BUILD_TARGET" => named} ->
-        triple = Path.basename(named, ".json")
-        if told, do: require_same!(triple, told)
-        %__MODULE__{triple: triple, env: if(cross?, do: linker(env, triple), else: [])}
+    {triple, variables} =
+      case set do
+        %{"CARGO_BUILD_TARGET" => named} ->
+          triple = Path.basename(named, ".json")
+          if told, do: require_same!(triple, told)
+          {triple, if(cross?, do: linker(set, triple), else: [])}
 
-      _env when not cross? ->
-        %__MODULE__{triple: own}
+        _set when not cross? ->
+          {own, []}
 
-      _env when told == nil ->
-        Mix.raise(
-          "nlns cannot tell for which machine to build its native half: CROSSCOMPILE is set, and neither " <>
-            "TARGET_ARCH nor CARGO_BUILD_TARGET; set CARGO_BUILD_TARGET to the target, say " <>
-            "aarch64-unknown-linux-gnu"
-        )
+        _set when told == nil ->
+          Mix.raise(
+            "nlns cannot tell for which machine to build its native half: CROSSCOMPILE is set, and neither " <>
+              "TARGET_ARCH nor CARGO_BUILD_TARGET; set CARGO_BUILD_TARGET to the target, say " <>
+              "aarch64-unknown-linux-gnu"
+          )
 
-      _env ->
-        %__MODULE__{triple: told, env: [{"CARGO_BUILD_TARGET", told} | linker(env, told)]}
-    end
+        _set ->
+          {told, [{"CARGO_BUILD_TARGET", told} | linker(set, told)]}
+      end
+
+    %__MODULE__{triple: triple, env: variables ++ flags(env, triple)}
   end
 
   @doc "The variable with which cargo is told the linker of a target."
@@ -96,6 +99,23 @@ defmodule NlnsNative.Target do
       %{"CC" => compiler} -> if compiler =~ " ", do: [], else: [{variable, compiler}]
       %{"CROSSCOMPILE" => prefix} -> [{variable, prefix <> "-gcc"}]
       _env -> []
+    end
+  end
+
+  # musl is a static library unless Rust is told otherwise, and a NIF has to be a shared one. cargo takes these
+  # variables in the place of .cargo/config.toml, which says it where they are not set.
+  defp flags(env, triple) do
+    shared = ["-C", "target-feature=-crt-static"]
+
+    case {triple =~ "-musl", env} do
+      {true, %{"CARGO_ENCODED_RUSTFLAGS" => flags}} ->
+        [{"CARGO_ENCODED_RUSTFLAGS", Enum.join([flags | shared], "\x1f")}]
+
+      {true, %{"RUSTFLAGS" => flags}} ->
+        [{"RUSTFLAGS", Enum.join([flags | shared], " ")}]
+
+      _other ->
+        []
     end
   end
 

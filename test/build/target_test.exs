@@ -80,6 +80,31 @@ defmodule NlnsNative.TargetTest do
     assert env == [{"CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER", "arm-gcc"}]
   end
 
+  test "musl is made a shared library also where flags take the place of the configuration" do
+    shared = "-C target-feature=-crt-static"
+
+    for variables <- [
+          %{"CARGO_BUILD_TARGET" => "x86_64-unknown-linux-musl"},
+          %{"TARGET_ABI" => "musl"}
+        ] do
+      env = fn more -> Map.new(Target.wanted!(Map.merge(variables, more), @vm).env) end
+      refute Map.has_key?(env.(%{}), "RUSTFLAGS")
+      assert env.(%{"RUSTFLAGS" => "-g"})["RUSTFLAGS"] == "-g " <> shared
+      # Set to nothing it counts, too.
+      assert env.(%{"RUSTFLAGS" => ""})["RUSTFLAGS"] == " " <> shared
+
+      encoded = %{"RUSTFLAGS" => "-g", "CARGO_ENCODED_RUSTFLAGS" => "-g"}
+      assert env.(encoded)["CARGO_ENCODED_RUSTFLAGS"] == "-g\x1f-C\x1ftarget-feature=-crt-static"
+      refute Map.has_key?(env.(encoded), "RUSTFLAGS")
+    end
+
+    assert Target.wanted!(%{"RUSTFLAGS" => "-g"}, "x86_64-alpine-linux-musl").env == [
+             {"RUSTFLAGS", "-g " <> shared}
+           ]
+
+    assert Target.wanted!(%{"RUSTFLAGS" => "-g"}, @vm).env == []
+  end
+
   test "what contradicts itself or says too little is refused" do
     assert_raise Mix.Error,
                  ~r/CARGO_BUILD_TARGET is x86_64.* say aarch64-unknown-linux-gnu; unset/,
