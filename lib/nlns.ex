@@ -137,8 +137,8 @@ defmodule Nlns do
 
   ## Sockets that are slow to close
 
-  The last close of a `:packet` socket takes the kernel 6 to 24 ms, used or not. It waits for a grace period
-  of RCU (Linux 6.18). One of `NETLINK_NETFILTER` waits for the change of nftables that is under way. These two
+  The last close of a `:packet` socket takes the kernel milliseconds, used or not. It waits for a grace period
+  of RCU (`synchronize_net`, Linux 4.9 to 7.2). One of `NETLINK_NETFILTER` waits for the change of nftables that is under way. These two
   kinds, and families that nobody has measured, count as slow to close.
 
     * Such a `:socket` takes two descriptors while it is open. A thread of nlns has the last close, soon after
@@ -151,7 +151,7 @@ defmodule Nlns do
 
   A `:socket` of another kind has one descriptor, which `:socket` closes: in `:socket.close/1` on a dirty
   scheduler, at the end of its owner on a normal one. For a TCP listener with 8,000 waiting connections that
-  takes 40 to 60 ms. `open_fd/5` and `close_fd/1` keep every such close from schedulers.
+  takes tens of milliseconds. `open_fd/5` and `close_fd/1` keep every such close from schedulers.
   """
   @doc since: "0.1.0"
   @spec open_socket(netns(), domain(), type(), protocol(), opts()) ::
@@ -360,10 +360,11 @@ defmodule Nlns do
   Closes a descriptor that `open_in_netns/3`, `open_fd/5` or `Nlns.Handle.to_fd/1` returned, if the
   number still names that socket.
 
-  It is closed when this returns. That takes as long as close(2): a few microseconds for most, milliseconds
-  for a `:packet` socket, up to its time for a stream with `SO_LINGER` (socket(7)). Then only the caller
-  waits, not its scheduler; for others too while 16 such closes are under way. With the application
-  stopped the scheduler closes, and nothing lingers.
+  It is closed when this returns. That takes as long as close(2): a few microseconds for netlink,
+  milliseconds for a `:packet` socket or a listener with thousands of waiting connections, up to its time for
+  a stream with `SO_LINGER` (socket(7)). A scheduler closes plain netlink sockets only. A thread of nlns
+  closes others, and only the caller waits; for others too while 16 sockets of the same kind are being
+  closed. With the application stopped the scheduler closes, and nothing lingers.
 
   A second call, or one with a number that names something else by now, closes nothing. A closed number
   belongs to nobody: the next descriptor of the process may get it.

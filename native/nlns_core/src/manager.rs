@@ -96,7 +96,7 @@ impl Manager {
                 Some(Command::JoinHelper(id)) => self.reap(id),
                 Some(Command::Tick) => {}
                 Some(Command::SpawnCloser) => self.spawn_closers(),
-                Some(Command::JoinCloser(id)) => self.closers.bury(id),
+                Some(Command::JoinCloser(id)) => self.closers.join(id),
                 Some(Command::Stop(stopped)) => {
                     let stuck = self.stop();
                     if let (Some(watcher), Some(thread)) = (self.shared.watcher(), watcher) {
@@ -214,7 +214,7 @@ impl Manager {
     }
 
     fn spawn_closers(&mut self) {
-        if !self.closers.hire() {
+        if !self.closers.spawn_missing() {
             // Tried again at the next tick.
             self.shared.set_ticking(true);
         }

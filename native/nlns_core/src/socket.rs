@@ -1,19 +1,19 @@
 //! An open socket and how it is closed: never where that would keep a scheduler waiting.
 //!
-//! What the last close of a socket takes depends on its kind and on its use (Linux 6.18, two processors;
-//! `test/nlns/close_cost_test.exs` measures every kind that the running kernel has):
+//! What the last close of a socket takes depends on its kind and on its use (orders of magnitude;
+//! `test/nlns/close_cost_test.exs` closes every kind that the running kernel has):
 //!
 //! | socket | its last close |
 //! |---|---|
-//! | netlink, most protocols | 2 to 20 µs: the kernel frees what is unread later |
-//! | inet, unix, vsock, xdp, unused | 2 to 4 µs |
-//! | TCP listener with 8,000 waiting connections | 40 to 60 ms |
-//! | unix listener with 4,000 waiting connections | 7 ms |
-//! | unix stream with 50,000 descriptors in it | 3 ms |
+//! | netlink, most protocols | microseconds: the kernel frees what is unread later |
+//! | inet, unix, vsock, xdp, unused | microseconds |
+//! | TCP listener with 8,000 waiting connections | tens of milliseconds |
+//! | unix listener with 4,000 waiting connections | milliseconds |
+//! | unix stream with 50,000 descriptors in it | milliseconds |
 //! | stream with `SO_LINGER` (socket(7)) | until its data is sent, or its time is over |
 //! | datagram socket in a multicast group | until the lock for changes of network devices is free |
 //! | `NETLINK_NETFILTER`, also unused | until the change of nftables that is under way is over |
-//! | `AF_PACKET` and `SOCK_PACKET`, also unused | 6 to 24 ms, a grace period of RCU |
+//! | `AF_PACKET` and `SOCK_PACKET`, also unused | milliseconds, a grace period of RCU |
 //!
 //! A socket whose close is not proven to be short is given to [`crate::closer`].
 

@@ -84,17 +84,17 @@ impl Closers {
         (closers, inbox)
     }
 
-    /// Starts what is missing; `false` if the system allows no more threads.
-    pub(crate) fn hire(&mut self) -> bool {
+    /// Spawns what is missing; returns `false` if the system allows no more threads.
+    pub(crate) fn spawn_missing(&mut self) -> bool {
         let queues = self.queues.clone();
         // Not until one fails: each has something to be closed.
-        let started: Vec<_> = queues.iter().map(|queue| self.hire_for(queue)).collect();
+        let started: Vec<_> = queues.iter().map(|queue| self.spawn_for(queue)).collect();
         started.into_iter().all(|started| started)
     }
 
-    fn hire_for(&mut self, queue: &Queue) -> bool {
+    fn spawn_for(&mut self, queue: &Queue) -> bool {
         while queue.spawned.load(Ordering::SeqCst) < self.wanted(queue) {
-            if self.try_hire(queue).is_err() {
+            if self.try_spawn(queue).is_err() {
                 if queue.spawned.load(Ordering::SeqCst) == 0 {
                     self.give_to_lasting(queue);
                 }
@@ -125,7 +125,7 @@ impl Closers {
         }
     }
 
-    fn try_hire(&mut self, queue: &Queue) -> io::Result<()> {
+    fn try_spawn(&mut self, queue: &Queue) -> io::Result<()> {
         let id = self.next_id;
         let is_lasting = queue.lane == LASTING && self.lasting.is_none();
         let patience = (!is_lasting).then_some(SPARE_TIME);
@@ -150,9 +150,9 @@ impl Closers {
     }
 
     /// Joins one that has said it ends.
-    pub(crate) fn bury(&mut self, id: u64) {
+    pub(crate) fn join(&mut self, id: u64) {
         if let Some(thread) = self.threads.remove(&id) {
-            // What it called when something was closed may have panicked; that is no matter of its own.
+            // What it called when a socket was closed may have panicked, which is not its own matter.
             let _ = thread.join();
         }
         self.lasting = self.lasting.filter(|lasting| *lasting != id);

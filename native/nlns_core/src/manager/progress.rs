@@ -46,7 +46,7 @@ impl Manager {
             watched.look(&self.shared, &mut progress);
         }
         self.shared.ready().note_blocked(progress.blocked);
-        let closers_are_there = self.closers.hire();
+        let closers_are_there = self.closers.spawn_missing();
         if progress.stuck > 0 {
             self.refuse_what_is_stuck(progress.stuck);
         }

@@ -40,8 +40,8 @@ impl Manager {
                 Ok(Command::SpawnHelper) => {
                     self.shared.idle().unregister(None);
                 }
-                Ok(Command::JoinCloser(id)) => self.closers.bury(id),
-                Ok(Command::SpawnCloser) => _ = self.closers.hire(),
+                Ok(Command::JoinCloser(id)) => self.closers.join(id),
+                Ok(Command::SpawnCloser) => _ = self.closers.spawn_missing(),
                 Ok(Command::Tick | Command::Stop(_)) => {}
                 Err(_) => ticks += 1,
             }
