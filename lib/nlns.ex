@@ -138,7 +138,7 @@ defmodule Nlns do
   ## Sockets that are slow to close
 
   The last close of a `:packet` socket takes the kernel milliseconds, used or not. It waits for a grace period
-  of RCU (`synchronize_net`, Linux 4.9 to 7.2). One of `NETLINK_NETFILTER` waits for the change of nftables that is under way. These two
+  of RCU (`packet_release` of the kernel). One of `NETLINK_NETFILTER` waits for the change of nftables that is under way. These two
   kinds, and families that nobody has measured, count as slow to close.
 
     * Such a `:socket` takes two descriptors while it is open. A thread of nlns has the last close, soon after
