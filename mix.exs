@@ -61,7 +61,16 @@ defmodule Nlns.MixProject do
           Nlns.Netlink.DecodeError
         ],
         "Running it": [Nlns.Doctor, Nlns.Telemetry]
-      ]
+      ],
+      groups_for_docs:
+        for group <- [
+              :"Sockets of every family",
+              :Requests,
+              :"Netlink descriptors",
+              :"The pool"
+            ] do
+          {group, &(to_string(&1[:group]) == to_string(group))}
+        end
     ]
   end
 end

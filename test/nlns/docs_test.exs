@@ -32,6 +32,16 @@ defmodule Nlns.DocsTest do
     end
   end
 
+  test "each function of Nlns is in one of the groups, and says since when it is there" do
+    groups = Mix.Project.config()[:docs][:groups_for_docs]
+    {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Nlns)
+
+    for {{:function, name, _}, _, _, %{}, metadata} <- docs do
+      assert [_] = Enum.filter(groups, fn {_, in?} -> in?.(metadata) end), "#{name}"
+      assert metadata[:since] == "0.1.0"
+    end
+  end
+
   defp blocks(text, language) do
     for [_, code] <- Regex.scan(~r/^```#{language}\n(.*?)^```/ms, text), do: code
   end

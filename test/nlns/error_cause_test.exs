@@ -91,9 +91,9 @@ defmodule Nlns.ErrorCauseTest do
       {{:setns, 22}, %{@look | file: @plain},
        ~s("/run/netns/blue" is an empty file, 60 s old, with no namespace mounted on it in this mount ) <>
          "namespace; if it has one elsewhere, that mount does not propagate to here " <>
-         "(docker: -v /run/netns:/run/netns:rslave)"},
+         "(docker: -v /run/netns:/run/netns:rslave; rootless podman: podman unshare)"},
       {{:setns, 22}, %{@look | file: %{@plain | type: :directory}},
-       ~s("/run/netns/blue" is a directory file, no namespace)},
+       ~s("/run/netns/blue" is a directory, no namespace)},
       {{:setns, 22}, @look, "by now nothing is there"},
       {{:setns, 1}, @look, "CAP_SYS_ADMIN is not effective, and not in the bounding set"},
       {{:setns, 1}, confined(@look, bounding: [:sys_admin]),
@@ -168,10 +168,13 @@ defmodule Nlns.ErrorCauseTest do
   test "a file that is no namespace, and one of another kind" do
     file = Path.join(tmp_dir(), "file")
     File.write!(file, "")
+    fifo = Path.join(tmp_dir(), "fifo")
+    {_, 0} = System.cmd("mkfifo", [fifo])
 
     for {path, told} <- [
           {file, "was made just now"},
-          {"/dev/null", "is a device file, no namespace"},
+          {"/dev/null", "is a device, no namespace"},
+          {fifo, "is a FIFO or a socket, no namespace"},
           {"/proc/self/ns/mnt", "it is a namespace, but of the kind mnt"}
         ] do
       assert {:error, {:setns, 22} = reason} = Nlns.open_in_netns(path, 0)

@@ -7,6 +7,15 @@ defmodule Nlns.Error.Cause do
   # A name is made and deleted within milliseconds; more, and it stays so.
   @moment_s 2
 
+  # As File.Stat has them.
+  @kinds %{
+    regular: "a file",
+    directory: "a directory",
+    device: "a device",
+    symlink: "a symbolic link",
+    other: "a FIFO or a socket"
+  }
+
   @doc "Returns the cause as a part of a sentence, or `nil` where the look tells none."
   @spec of({atom(), integer()}, Look.t()) :: String.t() | nil
   def of({:open, 2}, look), do: missing(look)
@@ -98,10 +107,11 @@ defmodule Nlns.Error.Cause do
 
   defp no_namespace(path, %{type: :regular, size: 0, age: age}) do
     "#{quoted(path)} is an empty file, #{age} s old, with no namespace mounted on it in this mount namespace; " <>
-      "if it has one elsewhere, that mount does not propagate to here (docker: -v /run/netns:/run/netns:rslave)"
+      "if it has one elsewhere, that mount does not propagate to here (docker: " <>
+      "-v /run/netns:/run/netns:rslave; rootless podman: podman unshare)"
   end
 
-  defp no_namespace(path, %{type: type}), do: "#{quoted(path)} is a #{type} file, no namespace"
+  defp no_namespace(path, %{type: type}), do: "#{quoted(path)} is #{@kinds[type]}, no namespace"
   defp no_namespace(_path, nil), do: "by now nothing is there"
 
   defp not_permitted(capability, where, confinement) do
