@@ -14,7 +14,7 @@ defmodule NetnsAgent.Config do
     ip: "127.0.0.1",
     port: 9464,
     hosts: [],
-    connections: 32,
+    connections: 64,
     check_timeout: 1_000,
     nodes: []
   ]

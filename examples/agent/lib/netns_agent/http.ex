@@ -92,19 +92,24 @@ defmodule NetnsAgent.Http do
         send(pid, :yours)
 
       {:error, :max_children} ->
-        now = now()
-
-        case :ets.first(@table) do
-          {_stage, since, pid} = oldest when since < now - @grace ->
-            Task.Supervisor.terminate_child(NetnsAgent.Connections, pid)
-            :ets.delete(@table, oldest)
-
-          _ ->
-            Process.sleep(@pause)
+        with {_stage, since, pid} = oldest <- :ets.first(@table),
+             true <- now() - since > @grace and waits?(pid) do
+          Task.Supervisor.terminate_child(NetnsAgent.Connections, pid)
+          :ets.delete(@table, oldest)
+        else
+          _ -> Process.sleep(@pause)
         end
 
         serve(socket, config)
     end
+  end
+
+  # On a busy machine what it waited for may be there, and only it has not got to run yet.
+  defp waits?(pid) do
+    Process.info(pid, [:status, :message_queue_len]) in [
+      nil,
+      [status: :waiting, message_queue_len: 0]
+    ]
   end
 
   defp now, do: System.monotonic_time(:millisecond)

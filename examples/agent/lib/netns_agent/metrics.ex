@@ -24,16 +24,20 @@ defmodule NetnsAgent.Metrics do
   def text, do: GenServer.call(__MODULE__, :text, :infinity)
 
   @impl true
-  def init(nil), do: {:ok, {nil, nil}}
+  def init(nil), do: {:ok, {now(), nil}}
 
+  # Fresh from when it is made: those that asked meanwhile are answered by it, however long it took.
   @impl true
-  def handle_call(:text, _from, {made, text}) do
-    now = System.monotonic_time(:millisecond)
-
-    if made != nil and now - made < @fresh,
-      do: {:reply, text, {made, text}},
-      else: Store.all() |> render() |> then(&{:reply, &1, {now, &1}, :hibernate})
+  def handle_call(:text, _from, {until, text}) do
+    if now() < until do
+      {:reply, text, {until, text}}
+    else
+      text = render(Store.all())
+      {:reply, text, {now() + @fresh, text}, :hibernate}
+    end
   end
+
+  defp now, do: System.monotonic_time(:millisecond)
 
   defp render(rows) do
     (namespaces(rows) ++ interfaces(rows) ++ agent() ++ pool(Nlns.info()))

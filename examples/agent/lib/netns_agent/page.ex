@@ -21,6 +21,8 @@ defmodule NetnsAgent.Page do
             "base-uri 'none'; frame-ancestors 'none'; " <>
             "style-src 'sha256-#{hash.(style)}'; script-src 'sha256-#{hash.(script)}'"
 
+  @pool [:helpers, :max_helpers, :stuck, :waiting]
+
   # Namespaces in one answer; the filter finds the others.
   @limit 200
 
@@ -34,10 +36,7 @@ defmodule NetnsAgent.Page do
   @doc "What it shows: everything, and of the namespaces those whose name contains `query`."
   @spec content(String.t(), Config.t()) :: %{atom() => term()}
   def content(query, config) do
-    rows =
-      for {namespace, sample} <- Store.all(), namespace.id =~ query, do: row(namespace, sample)
-
-    pool = Nlns.info()
+    rows = for {ns, sample} <- Store.all(), ns.id =~ query, do: row(ns, sample)
 
     %{
       every: config.scrape_every,
@@ -45,20 +44,18 @@ defmodule NetnsAgent.Page do
       # Those that need somebody's eyes come first.
       namespaces: rows |> Enum.sort_by(&{&1.state != :failing, &1.id}) |> Enum.take(@limit),
       matching: length(rows),
-      # One machine is no cluster.
-      machines:
-        if(Cluster.nodes() == [node()],
-          do: [],
-          else: Http.in_stage(:checking, &Cluster.overview/0)
-        ),
-      pool:
-        pool &&
-          %{
-            Map.take(pool, [:helpers, :max_helpers, :stuck, :waiting])
-            | helpers: length(pool.helpers)
-          }
+      machines: machines(),
+      pool: pool(Nlns.info())
     }
   end
+
+  # One machine is no cluster.
+  defp machines do
+    if Cluster.nodes() == [node()], do: [], else: Http.in_stage(:checking, &Cluster.overview/0)
+  end
+
+  defp pool(nil), do: nil
+  defp pool(info), do: %{Map.take(info, @pool) | helpers: length(info.helpers)}
 
   defp row(namespace, sample) do
     %{error: error} = known = sample || %Sample{at: 0}

@@ -26,13 +26,11 @@ defmodule NetnsAgent.Http.Connection do
     with {:ok, head} <- Http.in_stage(:asking, fn -> read(socket, "", now() + @timeout) end) do
       {method, answer} = answer(head, socket, config)
 
-      Http.in_stage(:taking, fn ->
-        :gen_tcp.send(socket, format(method, answer))
+      Http.in_stage(:taking, fn -> :gen_tcp.send(socket, format(method, answer)) end)
 
-        # Closing with unread bytes resets the connection, and the client may lose the answer: tcp(7).
-        :gen_tcp.shutdown(socket, :write)
-        drain(socket, now() + @linger, @max_rest)
-      end)
+      # Closing with unread bytes resets the connection, and the client may lose the answer: tcp(7).
+      :gen_tcp.shutdown(socket, :write)
+      Http.in_stage(:answered, fn -> drain(socket, now() + @linger, @max_rest) end)
     end
 
     :gen_tcp.close(socket)
