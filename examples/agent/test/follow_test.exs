@@ -37,7 +37,7 @@ defmodule NetnsAgent.FollowTest do
     %{links: links} = await_sample(one, &(rate.(&1) > 100_000))
     link = Enum.find(links, &(&1.name == "to2"))
     assert_in_delta link.rates.tx_bytes / link.rates.tx_packets, 1_042, 60
-    Task.await(sender)
+    Task.await(sender, 60_000)
     await_sample(one, &(rate.(&1) < 10_000))
     assert NetnsAgent.summary().namespaces == 2
   end

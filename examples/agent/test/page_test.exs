@@ -39,7 +39,7 @@ defmodule NetnsAgent.PageTest do
           ~s("name":"lo"),
           ~s("path":"/run/netns/#{name}"),
           ~s("state":"failing"),
-          ~s("max_helpers":88),
+          ~s("max_helpers":256),
           ~s("machines":[])
         ],
         do: assert(body =~ text)

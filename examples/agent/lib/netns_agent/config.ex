@@ -9,7 +9,7 @@ defmodule NetnsAgent.Config do
     discover_every: 1_000,
     scrape_every: 5_000,
     scrape_timeout: 2_000,
-    concurrency: 8,
+    concurrency: 32,
     max_interfaces: 256,
     ip: "127.0.0.1",
     port: 9464,

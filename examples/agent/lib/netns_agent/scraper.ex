@@ -11,12 +11,11 @@ defmodule NetnsAgent.Scraper do
 
   alias NetnsAgent.{Config, Netlink, Sample, Store, Text}
 
-  @type lane :: :fresh | :healthy | :failing
-
   @typedoc "Reads namespaces by their paths, lazily: an element for each, in any order."
   @type read :: ([binary()], Config.t() -> Enumerable.t({binary(), Sample.reading() | :gone}))
 
-  @spec child_spec({lane(), Config.t()} | {lane(), Config.t(), read()}) :: Supervisor.child_spec()
+  @spec child_spec({Store.lane(), Config.t()} | {Store.lane(), Config.t(), read()}) ::
+          Supervisor.child_spec()
   def child_spec({lane, config}), do: child_spec({lane, config, &Netlink.read/2})
 
   def child_spec({lane, _config, _read} = state) do
@@ -29,7 +28,7 @@ defmodule NetnsAgent.Scraper do
   def fresh, do: GenServer.cast(name(:fresh), :round)
 
   @doc "What the process of a lane is called."
-  @spec name(lane()) :: atom()
+  @spec name(Store.lane()) :: atom()
   def name(lane), do: Module.concat(__MODULE__, lane)
 
   @impl true
@@ -54,7 +53,7 @@ defmodule NetnsAgent.Scraper do
 
   # Returns how long it took, in µs.
   defp run({lane, config, read}) do
-    members = for {namespace, sample} <- Store.all(), lane(sample) == lane, do: namespace
+    members = Store.namespaces(lane)
     {took, :ok} = :timer.tc(fn -> read_all(members, config, read) end)
 
     if members != [] do
@@ -64,10 +63,6 @@ defmodule NetnsAgent.Scraper do
 
     took
   end
-
-  defp lane(nil), do: :fresh
-  defp lane(%{error: nil}), do: :healthy
-  defp lane(_sample), do: :failing
 
   # A process may have ended while others are still in its namespace, which then are asked for by the next path.
   defp read_all([], _config, _read), do: :ok

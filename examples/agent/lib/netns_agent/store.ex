@@ -13,6 +13,9 @@ defmodule NetnsAgent.Store do
   @namespaces __MODULE__.Namespaces
   @numbers __MODULE__.Numbers
 
+  @typedoc "After what became of the last reading; `:fresh` if there is none."
+  @type lane :: :fresh | :healthy | :failing
+
   @type row :: {Namespace.t(), Sample.t() | nil}
 
   @spec start_link(term()) :: GenServer.on_start()
@@ -30,19 +33,22 @@ defmodule NetnsAgent.Store do
   @spec put(Namespace.t()) :: :new | :known
   def put(%Namespace{id: id, identity: identity} = namespace) do
     case :ets.lookup(@namespaces, id) do
-      [{^id, %{identity: ^identity}, _sample}] ->
+      [{^id, %{identity: ^identity}, _sample, _lane}] ->
         :ets.update_element(@namespaces, id, {2, namespace})
         :known
 
       _ ->
-        :ets.insert(@namespaces, {id, namespace, nil})
+        :ets.insert(@namespaces, {id, namespace, nil, :fresh})
         :new
     end
   end
 
   @doc "Keeps a sample, if its namespace has not gone in the meantime."
   @spec put_sample(String.t(), Sample.t()) :: boolean()
-  def put_sample(id, sample), do: :ets.update_element(@namespaces, id, {3, sample})
+  def put_sample(id, sample) do
+    lane = if sample.error, do: :failing, else: :healthy
+    :ets.update_element(@namespaces, id, [{3, sample}, {4, lane}])
+  end
 
   @spec delete(String.t()) :: true
   def delete(id), do: :ets.delete(@namespaces, id)
@@ -50,14 +56,18 @@ defmodule NetnsAgent.Store do
   @spec fetch(String.t()) :: {:ok, row()} | :error
   def fetch(id) do
     case :ets.lookup(@namespaces, id) do
-      [{_id, namespace, sample}] -> {:ok, {namespace, sample}}
+      [{_id, namespace, sample, _lane}] -> {:ok, {namespace, sample}}
       [] -> :error
     end
   end
 
   @doc "Every namespace with its last sample, by id."
   @spec all() :: [row()]
-  def all, do: :ets.select(@namespaces, [{{:_, :"$1", :"$2"}, [], [{{:"$1", :"$2"}}]}])
+  def all, do: :ets.select(@namespaces, [{{:_, :"$1", :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
+
+  @doc "Every namespace in this lane, or in any: without its sample, which takes longer to copy."
+  @spec namespaces(lane() | :_) :: [Namespace.t()]
+  def namespaces(lane \\ :_), do: :ets.select(@namespaces, [{{:_, :"$1", :_, lane}, [], [:"$1"]}])
 
   @doc "Adds to a counter, which begins at 0."
   @spec count(term(), integer()) :: integer()

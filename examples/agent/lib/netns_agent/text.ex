@@ -18,8 +18,12 @@ defmodule NetnsAgent.Text do
   """
   @spec readable(binary()) :: String.t()
   def readable(bytes) do
-    if bytes =~ ~r/\A[ -\[\]-~]*\z/, do: bytes, else: bytes |> pieces() |> IO.iodata_to_binary()
+    if plain?(bytes), do: :binary.copy(bytes), else: bytes |> pieces() |> IO.iodata_to_binary()
   end
+
+  # Most are, and a copy is small where the answer of which this is a part is not.
+  defp plain?(<<c, rest::binary>>) when c in 0x20..0x7E and c != ?\\, do: plain?(rest)
+  defp plain?(rest), do: rest == ""
 
   defp pieces(""), do: []
   defp pieces("\\" <> rest), do: ["\\\\" | pieces(rest)]

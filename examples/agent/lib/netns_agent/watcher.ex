@@ -19,7 +19,7 @@ defmodule NetnsAgent.Watcher do
   @impl true
   def handle_continue(:look, config) do
     {found, dropped} = Discovery.scan(config)
-    gone = for {%{id: id}, _} <- Store.all(), not is_map_key(found, id), do: Store.delete(id)
+    gone = for %{id: id} <- Store.namespaces(), not is_map_key(found, id), do: Store.delete(id)
     new = for {_id, namespace} <- found, Store.put(namespace) == :new, do: namespace
     Store.count(:gone, length(gone))
     Store.count(:came, length(new))
