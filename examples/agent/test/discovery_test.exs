@@ -49,6 +49,17 @@ defmodule NetnsAgent.DiscoveryTest do
     assert 1 == Enum.count(found, fn {_, ns} -> elem(ns.identity, 0) == inode(path) end)
   end
 
+  test "a namespace behind a link to a process stays the same one" do
+    directory = directory()
+    File.ln_s!("/proc/#{Netns.process()}/ns/net", directory <> "/linked")
+    found = scan(dirs: [directory], proc: nil)
+    assert %{"linked" => %Namespace{identity: {_, nil}}} = found
+    # Its inode is made anew for each look, at a time of its own.
+    now = System.os_time(:second)
+    eventually(fn -> System.os_time(:second) > now end)
+    assert found == scan(dirs: [directory], proc: nil)
+  end
+
   test "the VM's own namespace is not among them" do
     own = inode("/proc/self/ns/net")
     refute Enum.any?(scan(), fn {_, ns} -> elem(ns.identity, 0) == own end)

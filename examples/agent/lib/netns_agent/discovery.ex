@@ -18,8 +18,8 @@ defmodule NetnsAgent.Discovery do
 
       * `id` - what people call it, as readable text: the name of its file, `pid:N` if only processes
         hold it, or the path if another namespace has that name
-      * `identity` - tells it from others: its inode, and for a file when that was made (s), as the
-        kernel gives an inode to the next namespace as soon as this one is gone
+      * `identity` - tells it from others: its inode, and where it is mounted when that was made (s), as
+        the kernel gives an inode to the next namespace as soon as this one is gone
       * `paths` - best first: files outlive processes. A process is a path too, and never `{:pid, n}`:
         under `/host/proc`, `n` is a number of the host and another process here
       * `processes` - how many processes were in it when it was found, threads not counted
@@ -41,12 +41,12 @@ defmodule NetnsAgent.Discovery do
   @doc "What is there now, by id, the VM's own namespace excepted; and how many were too many."
   @spec scan(Config.t()) :: {%{String.t() => Namespace.t()}, dropped :: non_neg_integer()}
   def scan(config) do
-    {:ok, own} = stat("/proc/self/ns/net")
+    {:ok, own} = follow("/proc/self/ns/net")
 
     {found, dropped} =
       for {{kind, name, path}, order} <-
             Enum.with_index(files(config.dirs) ++ processes(config.proc)),
-          {:ok, stat} <- [stat(path)],
+          {:ok, stat} <- [if(kind == :file, do: look(path), else: follow(path))],
           stat.major_device == own.major_device and stat.inode != own.inode do
         %{kind: kind, name: name, path: path, order: order, inode: stat.inode, made: stat.ctime}
       end
@@ -66,7 +66,7 @@ defmodule NetnsAgent.Discovery do
 
     Map.put(found, id, %Namespace{
       id: id,
-      identity: {inode, if(first.kind == :file, do: first.made)},
+      identity: {inode, first.made},
       paths: places |> Enum.take(@max_paths) |> Enum.map(& &1.path),
       processes: Enum.count(places, &(&1.kind == :process))
     })
@@ -96,9 +96,17 @@ defmodule NetnsAgent.Discovery do
   defp bytes(name),
     do: :unicode.characters_to_binary(name, :unicode, :file.native_name_encoding())
 
+  # An inode that nothing keeps is made anew for each look, which is so behind a link to one of procfs.
+  defp look(path) do
+    with {:ok, %{type: :symlink}} <- stat(&:file.read_link_info/2, path), do: follow(path)
+  end
+
+  defp follow(path) do
+    with {:ok, stat} <- stat(&:file.read_file_info/2, path), do: {:ok, %{stat | ctime: nil}}
+  end
+
   # Raw, as the file server would be one queue for everybody; with times that need no calendar.
-  defp stat(path) do
-    with {:ok, info} <- :file.read_file_info(path, [:raw, time: :posix]),
-         do: {:ok, File.Stat.from_record(info)}
+  defp stat(read, path) do
+    with {:ok, info} <- read.(path, [:raw, time: :posix]), do: {:ok, File.Stat.from_record(info)}
   end
 end
