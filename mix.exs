@@ -6,6 +6,9 @@ defmodule Nlns.MixProject do
   @version "0.1.0"
   @source_url "https://github.com/nlns/nlns"
 
+  # In the order in which one reads them.
+  @guides ~w(namespaces genserver netlink containers operations guarantees how-it-works faults migrating)
+
   def project do
     [
       app: :nlns,
@@ -15,7 +18,8 @@ defmodule Nlns.MixProject do
       elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,
       deps: [],
-      description: "Opens sockets inside other Linux network namespaces, off the schedulers",
+      description:
+        "Netlink requests and sockets inside other Linux network namespaces, off the schedulers",
       source_url: @source_url,
       package: package(),
       docs: docs()
@@ -48,9 +52,10 @@ defmodule Nlns.MixProject do
   # For `mix docs`, where ExDoc is a dependency or an archive.
   defp docs do
     [
-      main: "readme",
+      # The README is this module's documentation, so it is no page of its own.
+      main: "Nlns",
       source_ref: "v#{@version}",
-      extras: ["README.md", "CHANGELOG.md" | Path.wildcard("guides/*.md")],
+      extras: Enum.map(@guides, &"guides/#{&1}.md") ++ ["CHANGELOG.md"],
       groups_for_extras: [Guides: ~r"^guides/"],
       groups_for_modules: [
         Netlink: [

@@ -2,7 +2,8 @@ defmodule NlnsNative.PackageTest do
   # What `mix hex.build` would pack, by Hex's own rules. That it can be built is scripts/test-packaging's.
   use ExUnit.Case, async: true
 
-  @config Mix.Project.config()
+  @config Keyword.delete(Mix.Project.config(), :docs)
+  @extras Mix.Project.config()[:docs][:extras]
   @package @config[:package]
 
   setup_all do
@@ -37,7 +38,7 @@ defmodule NlnsNative.PackageTest do
     end
 
     extras =
-      for extra <- @config[:docs][:extras],
+      for extra <- @extras,
           do: if(is_tuple(extra), do: to_string(elem(extra, 0)), else: extra)
 
     assert Enum.uniq(

@@ -1,9 +1,11 @@
 defmodule Nlns.DocsTest do
   # Every Elixir block of the README and the guides runs as it stands, in the order of the page, with
-  # a namespace in the place of "blue". And every relative link leads somewhere.
+  # a namespace in the place of "blue". Every link leads somewhere, in the checkout and in what Hex packs.
   use Nlns.NetnsCase
 
   @pages ["README.md", "CHANGELOG.md" | Path.wildcard("guides/*.md")]
+  @packed ["LICENSE" | @pages]
+  @pages_of_developers ["CONTRIBUTING.md", "bench/README.md", "examples/agent/README.md"]
 
   for page <- @pages do
     @page page
@@ -14,31 +16,103 @@ defmodule Nlns.DocsTest do
       Nlns.release(path)
     end
 
-    test "the links in #{page} lead to files" do
-      text = File.read!(@page)
+    test "links_of_#{page}_lead_to_packed_files" do
+      for target <- targets(@page), not (target =~ ~r/^(https?:|#)/) do
+        path =
+          @page |> Path.dirname() |> Path.join(target) |> Path.expand() |> Path.relative_to_cwd()
 
-      for [_, target] <- Regex.scan(~r/\]\(([^)#:]+)(?:#[^)]*)?\)/, text) do
-        assert File.exists?(Path.join(Path.dirname(@page), target)), "#{target} in #{@page}"
+        assert {path, path in @packed} == {path, true}
       end
     end
   end
 
-  test "ExDoc is told of every page, and of modules that are there" do
+  for page <- @pages ++ @pages_of_developers do
+    @page page
+    test "links_of_#{page}_into_the_repository_lead_to_files" do
+      for target <- targets(@page), path = path(target), path != nil do
+        assert {path, File.exists?(path)} == {path, true}
+      end
+    end
+  end
+
+  for page <- @pages_of_developers do
+    @page page
+    test "links_of_#{page}_lead_to_files" do
+      for target <- targets(@page), not (target =~ ~r/^(https?:|#)/) do
+        assert {target, @page |> Path.dirname() |> Path.join(target) |> File.exists?()} ==
+                 {target, true}
+      end
+    end
+  end
+
+  test "exdoc_gets_every_page_once_and_modules_that_exist" do
     docs = Mix.Project.config()[:docs]
-    assert Enum.sort(docs[:extras]) == Enum.sort(@pages)
+    # The README is the module documentation of Nlns.
+    assert Enum.sort(["README.md" | docs[:extras]]) == Enum.sort(@pages)
+    assert docs[:main] == "Nlns"
 
     for {_group, modules} <- docs[:groups_for_modules], module <- modules do
       assert {:docs_v1, _, _, _, %{}, _, _} = Code.fetch_docs(module)
     end
   end
 
-  test "each function of Nlns is in one of the groups, and says since when it is there" do
+  test "each_function_of_nlns_is_in_one_group" do
     groups = Mix.Project.config()[:docs][:groups_for_docs]
     {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Nlns)
 
     for {{:function, name, _}, _, _, %{}, metadata} <- docs do
       assert [_] = Enum.filter(groups, fn {_, in?} -> in?.(metadata) end), "#{name}"
-      assert metadata[:since] == "0.1.0"
+    end
+  end
+
+  test "each_public_function_says_since_when" do
+    {:ok, modules} = :application.get_key(:nlns, :modules)
+
+    for module <- modules,
+        # Not those of test/support.
+        to_string(module.module_info(:compile)[:source]) =~ "/lib/nlns",
+        {:docs_v1, _, _, _, %{}, _, docs} <- [Code.fetch_docs(module)],
+        {{:function, name, arity}, _, _, %{}, metadata} <- docs do
+      assert {module, name, arity, metadata[:since]} == {module, name, arity, "0.1.0"}
+    end
+  end
+
+  test "tests_that_the_faults_guide_names_exist" do
+    named =
+      for "|" <> _ = row <- String.split(File.read!("guides/faults.md"), "\n"),
+          cell = row |> String.split("|") |> Enum.at(-2),
+          [_, file, names] <- Regex.scan(~r/`(\w+\.(?:rs|exs))`: ([^;]+)/, cell),
+          name <- String.split(names, ","),
+          do: {file, String.trim(name)}
+
+    assert length(named) > 20
+
+    for {file, name} <- named do
+      {directory, text} =
+        if file =~ ~r/\.rs$/,
+          do: {"native/nlns_core/tests", "fn #{name}("},
+          else: {"test/nlns", name}
+
+      assert {file, name, File.read!(Path.join(directory, file)) =~ text} == {file, name, true}
+    end
+  end
+
+  # Those of links and references outside of code.
+  defp targets(page) do
+    text = page |> File.read!() |> String.replace(~r/^```.*?^```/ms, "")
+
+    for [_ | found] <- Regex.scan(~r/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)/m, text),
+        do: found |> List.last() |> String.replace(~r/(?<=.)#.*/, "")
+  end
+
+  # What a link into the repository leads to, or nil.
+  defp path(target) do
+    case Regex.run(
+           ~r{^https://(?:github|raw\.githubusercontent)\.com/nlns/nlns/(?:(?:blob|tree)/)?main/(.+)},
+           target
+         ) do
+      [_, path] -> path
+      nil -> nil
     end
   end
 
