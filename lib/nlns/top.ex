@@ -3,7 +3,7 @@ defmodule Nlns.Top do
   # A pool as text: what `Nlns.info/0` answered twice, and the time between, to lines for a terminal.
 
   # Counters, and the word for each in the header.
-  @rates [:opened, :failed, :refused, :cancelled, :entered]
+  @rates [:opened, :exchanged, :failed, :refused, :cancelled, :entered]
 
   # Lines that are not helpers.
   @header 6

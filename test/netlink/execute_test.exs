@@ -148,6 +148,23 @@ defmodule Nlns.Netlink.ExecuteTest do
     assert Proc.threads_in(path) == 0
   end
 
+  test "deleted_name_is_let_go_at_once_with_its_kept_socket", %{path: path} do
+    peer = Netns.add_veth_to_host(path)
+    sockets = Proc.sockets()
+
+    # A helper stays for ever here, and so does its socket.
+    eventually(fn ->
+      assert {:ok, [_, _]} = Netlink.execute(path, :route, Links.dump())
+      Process.sleep(20)
+      assert Proc.threads_in(path) == 1
+    end)
+
+    assert Proc.sockets() == sockets + 1
+    Netns.del(path)
+    eventually(fn -> refute Netns.host_link?(peer) end)
+    assert Proc.sockets() == sockets
+  end
+
   test "full_mailbox_is_not_searched", %{path: path} do
     # Small answers: a garbage collection, which large ones bring on, goes through the mailbox too.
     execute = fn -> assert {:ok, [_]} = Netlink.execute(path, :route, Links.dump()) end

@@ -51,6 +51,24 @@ defmodule Nlns.TelemetryTest do
     assert_received {[:nlns, :open, :stop], _, %{netns: ^path, result: :ok}, _}
   end
 
+  test "exchange_has_a_start_and_a_stop" do
+    {path, process, dump} = {netns(), Netns.process(), Nlns.Links.dump()}
+    assert {:ok, [_]} = Nlns.Netlink.execute(path, :route, dump)
+    assert_received {[:nlns, :netlink, :start], _, metadata, caller}
+    assert caller == self()
+    assert %{netns: ^path, protocol: 0} = metadata
+    assert_received {[:nlns, :netlink, :stop], %{duration: duration}, ended, ^caller}
+    assert duration > 0
+    assert ended == Map.merge(metadata, %{result: :ok, stage: nil, errno: nil})
+
+    pid = {:pid, process.pid}
+    assert {:error, reason} = Nlns.Netlink.execute(pid, :route, Nlns.Links.add("x", "nonesuch"))
+    assert_received {[:nlns, :netlink, :start], _, %{netns: ^pid}, _}
+    assert_received {[:nlns, :netlink, :stop], _, %{netns: ^pid, stage: :netlink, errno: 95}, _}
+    assert {:netlink, 95, _} = reason
+    Netns.kill(process)
+  end
+
   test "a failed step is in the stop, and is no refusal" do
     assert Nlns.open_in_netns(@no_such, 0) == {:error, {:open, 2}}
     assert_received {[:nlns, :open, :start], _, _, _}

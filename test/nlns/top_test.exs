@@ -11,6 +11,7 @@ defmodule Nlns.TopTest do
     now =
       info(
         opened: 350,
+        exchanged: 10,
         failed: 10,
         refused: 5,
         entered: 1,
@@ -26,7 +27,7 @@ defmodule Nlns.TopTest do
     assert text(before, now, 500, @wide) == """
            nlns on a@b  max_helpers 256, idle_timeout infinity, max_queue 10000
            helpers 2 (1 serving, 1 pinned), paths 2, waiting 7, started 1, died 0
-           opened/s 500  failed/s 0  refused/s 10  cancelled/s 0  entered/s 2
+           opened/s 500  exchanged/s 20  failed/s 0  refused/s 10  cancelled/s 0  entered/s 2
 
            STATE         ID   PINNED    SERVED  SERVED/S  PATH
            serving        2     90 s        50       100  /proc/17/ns/net
@@ -36,7 +37,7 @@ defmodule Nlns.TopTest do
 
   test "with nothing to compare with there are no rates" do
     text = text(nil, info(opened: 5, helpers: [helper(1)]), 0, @wide)
-    assert text =~ "opened/s -  failed/s -"
+    assert text =~ "opened/s -  exchanged/s -  failed/s -"
     assert text =~ ~r/^parked +1 +- +0 +-  -$/m
     # No time has passed.
     assert text(info([]), info(opened: 5), 0, @wide) =~ "opened/s -"
@@ -103,6 +104,7 @@ defmodule Nlns.TopTest do
       waiting: 0,
       stuck: 0,
       opened: 0,
+      exchanged: 0,
       failed: 0,
       refused: 0,
       cancelled: 0,
