@@ -12,8 +12,7 @@ defmodule Nlns.Confinement do
           bounding: [atom()],
           seccomp: non_neg_integer() | nil,
           security_module: {:apparmor | :selinux | :other, String.t()} | nil,
-          initial_user_namespace?: boolean(),
-          hidepid: String.t() | nil
+          initial_user_namespace?: boolean()
         }
 
   # linux/capability.h
@@ -31,8 +30,7 @@ defmodule Nlns.Confinement do
       bounding: capabilities(status, "CapBnd"),
       seccomp: seccomp(status),
       security_module: security_module(label()),
-      initial_user_namespace?: initial_user_namespace?(text("/proc/self/uid_map")),
-      hidepid: hidepid(text("/proc/self/mountinfo"))
+      initial_user_namespace?: initial_user_namespace?(text("/proc/self/uid_map"))
     }
   end
 
@@ -85,11 +83,23 @@ defmodule Nlns.Confinement do
     end
   end
 
-  @doc "Returns the option of the mount on `/proc`, from `/proc/self/mountinfo`; `nil` if it hides nothing."
+  @doc """
+  Returns the option of the mount on `/proc`; `nil` if it hides nothing. Note: the kernel takes tens of
+  milliseconds to list thousands of mounts.
+  """
+  @spec hidepid() :: String.t() | nil
+  def hidepid, do: hidepid(text("/proc/self/mountinfo"))
+
+  @doc "Returns the same, from `/proc/self/mountinfo`."
   @spec hidepid(String.t()) :: String.t() | nil
   def hidepid(mountinfo) do
     # What is mounted last is on top.
-    with [line] <- Regex.scan(~r{^.* /proc .*? - proc .*$}m, mountinfo) |> List.last(),
+    proc =
+      for line <- :binary.split(mountinfo, "\n", [:global]),
+          :binary.match(line, " /proc ") != :nomatch and line =~ " - proc ",
+          do: line
+
+    with line when line != nil <- List.last(proc),
          [_, mode] <- Regex.run(~r/[ ,]hidepid=(\w+)/, line) do
       if mode not in ["0", "off"], do: mode
     end

@@ -10,8 +10,7 @@ defmodule Nlns.ErrorCauseTest do
     bounding: [],
     seccomp: 0,
     security_module: nil,
-    initial_user_namespace?: true,
-    hidepid: nil
+    initial_user_namespace?: true
   }
 
   @look %{
@@ -22,6 +21,7 @@ defmodule Nlns.ErrorCauseTest do
     owner: nil,
     user: 1000,
     own_proc?: true,
+    hidepid: nil,
     stops_at: nil,
     link: nil,
     file: nil,
@@ -49,7 +49,7 @@ defmodule Nlns.ErrorCauseTest do
       {{:open, 2}, %{@process | running?: false}, "no process 17 is running"},
       {{:open, 2}, %{@process | own_proc?: false},
        "process 17 is running, but its main thread has ended"},
-      {{:open, 2}, confined(@process, hidepid: "2"),
+      {{:open, 2}, %{@process | hidepid: "2"},
        "process 17 is running, but /proc is mounted with hidepid=2 and does not show it to this user; " <>
          "CAP_SYS_PTRACE or the mount's gid= does"},
       {{:open, 2}, %{@process | listed?: true, stops_at: {"/proc/17/ns/net", :enoent}},

@@ -33,6 +33,7 @@ defmodule Nlns.Doctor.Facts do
       features: if(application == :ok, do: Native.features(), else: []),
       max_helpers: max_helpers(),
       proc_mounted?: File.exists?("/proc/self/status"),
+      hidepid: Confinement.hidepid(),
       names: with({:ok, names} <- File.ls("/run/netns"), do: {:ok, length(names)}),
       userns_forbidden_by: userns_forbidden_by(&sysctl/1),
       max_open_files: limit(limits, "Max open files"),

@@ -39,8 +39,7 @@ defmodule Nlns.Error.Cause do
   defp missing(%{pid: pid, running?: true, own_proc?: false}),
     do: "process #{pid} is running, but its main thread has ended"
 
-  defp missing(%{pid: pid, running?: true, listed?: false, confinement: %{hidepid: mode}})
-       when mode != nil do
+  defp missing(%{pid: pid, running?: true, listed?: false, hidepid: mode}) when mode != nil do
     "process #{pid} is running, but /proc is mounted with hidepid=#{mode} and does not show it to this user; " <>
       "CAP_SYS_PTRACE or the mount's gid= does"
   end

@@ -10,6 +10,7 @@ defmodule Nlns.Error.Look do
     * `pid`: the process that it names, `running?` by its pidfd (`nil` without pidfds), `listed?` in `/proc`,
       `owner` its user id
     * `own_proc?`: what is mounted at `/proc` shows the numbers that this VM's processes have
+    * `hidepid`: the option of the mount on `/proc`, looked up where it may be why the process is not listed
     * `stops_at`: the first part that cannot be looked up, and why; `link`: where that leads, if it is a link
     * `file`: what the path leads to
   """
@@ -21,6 +22,7 @@ defmodule Nlns.Error.Look do
           owner: non_neg_integer() | nil,
           user: non_neg_integer() | nil,
           own_proc?: boolean(),
+          hidepid: String.t() | nil,
           stops_at: {binary(), atom()} | nil,
           link: binary() | nil,
           file: file() | nil,
@@ -55,6 +57,7 @@ defmodule Nlns.Error.Look do
       owner: nil,
       user: owner("/proc/self"),
       own_proc?: own_proc?,
+      hidepid: nil,
       stops_at: nil,
       link: nil,
       file: nil,
@@ -71,9 +74,11 @@ defmodule Nlns.Error.Look do
 
   defp follow(path, pid) do
     stops_at = path |> Path.split() |> Enum.scan(&Path.join(&2, &1)) |> Enum.find_value(&stop/1)
+    listed? = pid != nil and File.exists?("/proc/#{pid}")
 
     %{
-      listed?: pid != nil and File.exists?("/proc/#{pid}"),
+      listed?: listed?,
+      hidepid: if(pid && not listed?, do: Confinement.hidepid()),
       owner: pid && owner("/proc/#{pid}"),
       stops_at: stops_at,
       link: stops_at && link(elem(stops_at, 0)),
