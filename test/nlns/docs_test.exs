@@ -56,6 +56,15 @@ defmodule Nlns.DocsTest do
     end
   end
 
+  test "the table of kernel features is that of the library" do
+    page = File.read!("guides/operations.md")
+
+    for %{name: name, since: {major, minor}, gives: gives, stand_in: stand_in} <-
+          Nlns.Native.features() do
+      assert page =~ "\n| #{name} | #{major}.#{minor} | #{gives} | #{stand_in} |\n"
+    end
+  end
+
   test "each_function_of_nlns_is_in_one_group" do
     groups = Mix.Project.config()[:docs][:groups_for_docs]
     {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Nlns)

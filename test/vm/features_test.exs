@@ -10,8 +10,8 @@ defmodule Nlns.VM.FeaturesTest do
 
   @source Path.join(__DIR__, "support/filter.c")
 
-  # Of `uname -m`: getsockopt, ioctl, pidfd_open, openat2, sched_getattr.
-  @calls %{"x86_64" => {55, 16, 434, 437, 315}, "aarch64" => {209, 29, 434, 437, 275}}
+  # Of `uname -m`: getsockopt, ioctl, fsopen, pidfd_open, openat2, sched_getattr.
+  @calls %{"x86_64" => {55, 16, 430, 434, 437, 315}, "aarch64" => {209, 29, 430, 434, 437, 275}}
 
   setup_all do
     dir = Path.join(System.tmp_dir!(), "nlns-filter-#{System.pid()}")
@@ -64,7 +64,7 @@ defmodule Nlns.VM.FeaturesTest do
 
   defp without_features(errno) do
     {machine, 0} = System.cmd("uname", ["-m"])
-    {getsockopt, ioctl, pidfd_open, openat2, sched_getattr} = @calls[String.trim(machine)]
+    {getsockopt, ioctl, fsopen, pidfd_open, openat2, sched_getattr} = @calls[String.trim(machine)]
 
     for {call, argument, value} <- [
           # SIOCGSKNS, PIDFD_GET_NET_NAMESPACE, NS_GET_ID
@@ -74,6 +74,7 @@ defmodule Nlns.VM.FeaturesTest do
           # SO_COOKIE, SO_NETNS_COOKIE
           {getsockopt, 2, 57},
           {getsockopt, 2, 71},
+          {fsopen, -1, 0},
           {pidfd_open, -1, 0},
           {openat2, -1, 0},
           {sched_getattr, -1, 0}

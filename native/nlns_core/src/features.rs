@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::error::uninterrupted;
-use crate::sys;
+use crate::{procfs, sys};
 
 /// An optional feature of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Feature {
     SocketNetns,
     /// A socket tells its number, which is never used again.
     SocketCookie,
+    /// A procfs can be mounted nowhere.
+    OwnProcfs,
     /// A process has a descriptor.
     Pidfd,
     /// A path is looked up only as far as that takes no waiting.
@@ -52,7 +54,7 @@ pub struct Row {
 }
 
 /// Every optional feature that is used, the oldest first.
-pub const TABLE: [Row; 8] = [
+pub const TABLE: [Row; 9] = [
     Row {
         feature: Feature::SocketNetns,
         name: "SIOCGSKNS",
@@ -68,6 +70,14 @@ pub const TABLE: [Row; 8] = [
         gives: "close_fd recognizes its socket by a number that is never used again",
         stand_in: "the socket's inode, whose 32 bits start over after four billion",
         probe: |home| socket_cookie(&home.socket).map(|cookie| cookie != 0),
+    },
+    Row {
+        feature: Feature::OwnProcfs,
+        name: "fsmount",
+        since: (5, 2),
+        gives: "{:pid, n} where /proc is of another pid namespace, or nothing is there (needs CAP_SYS_ADMIN)",
+        stand_in: "PIDFD_GET_NET_NAMESPACE, for which /proc does not matter",
+        probe: |_| procfs::mount().map(|_| true),
     },
     Row {
         feature: Feature::Pidfd,
@@ -101,7 +111,7 @@ pub const TABLE: [Row; 8] = [
         name: "PIDFD_GET_NET_NAMESPACE",
         since: (6, 11),
         gives: "{:pid, n} whatever is mounted at /proc",
-        stand_in: "the procfs of this pid namespace: that at /proc, else a mount of its own (Linux 5.2); else {:open, 95}",
+        stand_in: "the procfs of this pid namespace: that at /proc, else one by fsmount; else {:open, 95}",
         probe: |_| {
             let pidfd = own_pidfd()?;
             sys::pidfd_netns(pidfd.as_fd()).map(|_| true)

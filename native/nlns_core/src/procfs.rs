@@ -110,7 +110,8 @@ pub(crate) fn open_file(at: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
     uninterrupted(|| openat(at, path, FILE, Mode::empty()))
 }
 
-fn mount() -> Result<OwnedFd> {
+/// Mounts the procfs of this pid namespace nowhere (fsmount(2), Linux 5.2, needs `CAP_SYS_ADMIN`).
+pub(crate) fn mount() -> Result<OwnedFd> {
     let procfs = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(procfs.as_fd())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID

@@ -40,6 +40,7 @@ fn fail(faults: &Faults, feature: Feature, errno: i32) {
     match feature {
         Feature::SocketNetns => ioctl(0x894c),
         Feature::SocketCookie => option(libc::SO_COOKIE),
+        Feature::OwnProcfs => faults.fail(libc::SYS_fsopen, errno),
         Feature::Pidfd => faults.fail(libc::SYS_pidfd_open, errno),
         Feature::CachedLookup => faults.fail(libc::SYS_openat2, errno),
         Feature::NetnsCookie => option(libc::SO_NETNS_COOKIE),
