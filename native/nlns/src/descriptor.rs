@@ -11,7 +11,7 @@ use crate::terms;
 
 /// One request's descriptor, on its way or arrived. Closed with the last reference to it.
 ///
-/// NB: made only in NIFs, never by a thread of the pool: after a purge erts has freed the resource type,
+/// Note: made only in NIFs, never by a thread of the pool: after a purge erts has freed the resource type,
 /// and making one would take the VM down.
 pub struct Descriptor(pub Handover<Socket>);
 

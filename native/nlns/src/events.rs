@@ -1,4 +1,4 @@
-//! Where helpers settle and when they leave, for `:telemetry`.
+//! Events of helpers, for `:telemetry`: where they sleep and when they leave.
 
 use nlns_core::{Event, EventKind, LeaveReason};
 use rustler::{Encoder, Env, Term};
@@ -19,7 +19,7 @@ fn events(env: Env<'_>) -> Vec<Term<'_>> {
         return Vec::new();
     };
     let message = Message::new(env, |env| (terms::nlns(), terms::events()).encode(env));
-    // Whoever has died wants no events.
+    // A caller that has died wants no events.
     let waker = Box::new(move || _ = message.send(|_, message| message));
     let events = pool.events(AT_ONCE, waker);
     events.iter().map(|event| term(env, event)).collect()

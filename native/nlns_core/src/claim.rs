@@ -1,4 +1,4 @@
-//! The right to serve a path, and how nobody's push is overlooked when it is given up.
+//! The claim to serve a path, and how no push is overlooked when it is given up.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicBool, Ordering};
@@ -12,23 +12,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Claim(AtomicBool);
 
 impl Claim {
-    /// After a push: whether the right is the caller's now, who must see to it that somebody serves.
+    /// Takes the claim, after a push. If so, the caller must see to it that a helper serves.
     pub fn claim(&self) -> bool {
         !self.0.swap(true, Ordering::SeqCst)
     }
 
-    /// Gives the right up, unless there is something to serve: then it stays with the caller.
+    /// Gives the claim up, unless there is something to serve: then it stays with the caller.
     pub fn give_up(&self, is_empty: impl Fn() -> bool) -> bool {
         if !is_empty() {
             return false;
         }
         // Not a store, which costs the same here, and which loom does not order with a swap.
         self.0.swap(false, Ordering::SeqCst);
-        // A push between the two lines has found it taken. Whoever takes it back now must serve.
+        // A push between the two lines has found it taken. The thread that takes it back must serve.
         is_empty() || !self.claim()
     }
 
-    /// Whether somebody has it.
+    /// Returns whether it is taken.
     pub fn is_taken(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }

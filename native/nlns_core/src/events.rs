@@ -16,7 +16,7 @@ use crate::netns::NetnsRef;
 /// events out when many namespaces go at once.
 const MAX_KEPT: usize = 1_024;
 
-/// A helper has settled in a namespace, or left one.
+/// A helper sleeps in a namespace, or has left one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its id.

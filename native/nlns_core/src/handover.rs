@@ -1,4 +1,4 @@
-//! How one descriptor gets from a helper to its caller, whoever dies or gives up on the way.
+//! The way of one descriptor from a helper to its caller, if either dies or gives up meanwhile.
 //!
 //! ```text
 //!               offer                drop(Sending)
@@ -59,7 +59,7 @@ impl<T> Default for Handover<T> {
 }
 
 impl<T> Handover<T> {
-    /// One that is over: whoever comes first takes the value.
+    /// Makes one that is over: the first to come takes the value.
     pub fn holding(value: T) -> Self {
         let slot = Slot::empty();
         slot.put(Some(value));
@@ -78,7 +78,7 @@ impl<T> Handover<T> {
     /// to be sent this gives what [`Sending`] says it; otherwise the caller has cancelled and the
     /// value is dropped here.
     pub fn offer(&self, value: Option<T>) -> Option<Sending<'_>> {
-        // Before the phase: whoever sees ANSWERED finds the value.
+        // Before the phase, so that a caller that sees ANSWERED finds the value.
         self.slot.put(value);
         let answered = self
             .phase

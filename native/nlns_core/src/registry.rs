@@ -105,7 +105,7 @@ impl Registry {
 
     fn sweep_some(&self, most: usize) {
         for path in std::iter::from_fn(|| self.unused.pop()).take(most) {
-            // NB: before the look, so that whoever leaves it after the look has it looked at again.
+            // Before the look, so that a helper that leaves the path after it has the path swept again.
             path.to_be_swept.swap(false, Ordering::SeqCst);
             self.forget_if_unused(&path);
         }

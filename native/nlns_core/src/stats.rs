@@ -20,8 +20,8 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    /// Counts an error by what it is: an answer of the stage `Thread` is a refusal, whoever gives it, but for
-    /// a helper's own end.
+    /// Counts an error by what it is: an answer of the stage `Thread` is a refusal, except a
+    /// helper's own end.
     ///
     /// Note: before it is answered, so that a caller that has the answer finds it counted.
     pub(crate) fn count(&self, error: Error) {

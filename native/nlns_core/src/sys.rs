@@ -28,7 +28,7 @@ fn last_errno() -> Errno {
 
 /// Makes the owner of a descriptor that came back from the BEAM as an integer.
 ///
-/// NB: only for a number that the caller has just claimed in [`crate::issued`].
+/// Note: only for a number that the caller has just claimed in [`crate::issued`].
 pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
     debug_assert!(fd >= 0);
     // SAFETY: the table of issued descriptors gives each number to one claimant only, and the

@@ -1,15 +1,14 @@
-//! What is told of helpers that settle and leave, to whoever asks.
+//! Events of helpers: where they sleep, when they leave and why.
 
 mod support;
 
 use std::path::Path;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
-use nlns_core::{Config, Error, Event, EventKind, LeaveReason, NetnsKey, Reply, Socket, Spec};
+use nlns_core::{Config, Error, EventKind, LeaveReason, NetnsKey, Reply, Socket, Spec};
 
 use support::netns::{Directory, remove};
-use support::{CONFIG, PATIENCE, Running};
+use support::{CONFIG, Running, next_event};
 
 const ALONE: Config = Config {
     max_helpers: 1,
@@ -17,21 +16,9 @@ const ALONE: Config = Config {
     ..CONFIG
 };
 
-/// Waits for the next event by its waker.
-fn next(pool: &Running) -> Event {
-    loop {
-        let (ring, rung) = bounded(1);
-        let waker = Box::new(move || ring.send(()).unwrap());
-        match pool.0.events(1, waker).pop() {
-            Some(event) => return event,
-            None => rung.recv_timeout(PATIENCE).unwrap(),
-        }
-    }
-}
-
 #[track_caller]
 fn assert_pinned(pool: &Running, path: &Path) {
-    let event = next(pool);
+    let event = next_event(pool);
     assert_eq!((event.what, event.count), (EventKind::Pinned, 1));
     assert_eq!(
         event.netns.key(),
@@ -41,7 +28,7 @@ fn assert_pinned(pool: &Running, path: &Path) {
 
 #[track_caller]
 fn assert_left(pool: &Running, path: &Path, reason: LeaveReason) -> Duration {
-    let event = next(pool);
+    let event = next_event(pool);
     assert_eq!(
         event.netns.key(),
         NetnsKey::Path(path.as_os_str().as_encoded_bytes())

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nlns_core::{Config, Error};
 
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{CONFIG, Running, eventually, settle, skipped, threads};
+use support::{CONFIG, Running, eventually, open_and_settle, settle, skipped, threads};
 
 /// Tests count the process's threads and descriptors, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -97,10 +97,7 @@ fn what_a_link_leads_to_is_left_at_once_too() {
     let link = |name: &str, target: &Path| {
         let link = links.0.join(name);
         std::os::unix::fs::symlink(target, &link).unwrap();
-        pool.open(&link, 0).unwrap();
-        // One that has not settled yet sees for itself.
-        std::thread::sleep(Duration::from_millis(20));
-        assert_ne!(pool.pinned(), 0);
+        open_and_settle(&pool, &link);
     };
     let path = names.make("a");
     link("a", &path);

@@ -25,7 +25,7 @@ const FOREIGN: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Failed {
     Error(Error),
-    /// The helper is in doubt about where it is.
+    /// The helper does not know where it is.
     LocationUnknown,
 }
 

@@ -10,7 +10,7 @@ use crate::error::uninterrupted;
 use crate::features::{self, Feature};
 
 /// What a path led to. Device and inode name a namespace only while somebody holds it, because the
-/// kernel uses the numbers of dead ones again at once; whoever compares must be inside one of the two.
+/// kernel uses the numbers of dead ones again at once; the thread that compares must be inside one of the two.
 /// Mode and owner are part of it so that a namespace file made unreadable is opened, and refused, anew
 /// (kernels that make namespace files immutable allow no such change).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,6 +66,8 @@ impl Worker<'_> {
             go_on: &go_on,
         };
         patience.check(true)?;
+        // It may wait in the kernel, for a lock or for data.
+        self.shared.request_ticks();
         let connect = || self.connect(protocol);
         let ended = netlink::run(exchange, reply, &patience, &mut connection, connect);
         self.connection = connection;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use nlns_core::{Config, Error, NetnsKey, Pool, Reply, Socket, Spec};
+use nlns_core::{Config, Error, Event, EventKind, NetnsKey, Pool, Reply, Socket, Spec};
 
 /// Far beyond what anything here takes on a busy or emulated machine; a test that gets here has failed.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -158,11 +158,35 @@ impl Reply for Answer {
     }
 }
 
-/// Opens, and gives the helper time to settle there: before it does, it looks by itself.
+/// Waits for the next event by its waker.
+pub fn next_event(pool: &Running) -> Event {
+    loop {
+        let (wake, woken) = bounded(1);
+        let waker = Box::new(move || wake.send(()).unwrap());
+        match pool.0.events(1, waker).pop() {
+            Some(event) => return event,
+            None => woken.recv_timeout(PATIENCE).unwrap(),
+        }
+    }
+}
+
+/// Opens, and waits until the only helper has settled there.
 pub fn settle(pool: &Running, path: &Path) {
-    pool.open(path, 0).unwrap();
-    std::thread::sleep(Duration::from_millis(20));
+    open_and_settle(pool, path);
     assert_eq!(pool.pinned(), 1);
+}
+
+/// Opens, and waits until a helper has settled there for the first time, which is an event.
+pub fn open_and_settle(pool: &Running, path: &Path) {
+    while !pool.0.events(64, Box::new(|| {})).is_empty() {}
+    pool.open(path, 0).unwrap();
+    let key = NetnsKey::Path(path.as_os_str().as_encoded_bytes());
+    loop {
+        let event = next_event(pool);
+        if event.what == EventKind::Pinned && event.netns.key() == key {
+            break;
+        }
+    }
 }
 
 /// Answers that make the helper panic, or hold it until told otherwise.
