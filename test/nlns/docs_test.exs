@@ -86,6 +86,32 @@ defmodule Nlns.DocsTest do
     end
   end
 
+  # https://keepachangelog.com
+  test "changelog_has_this_version_and_only_the_usual_headings" do
+    text = File.read!("CHANGELOG.md")
+    version = Mix.Project.config()[:version]
+    assert text =~ ~r/^## \[#{Regex.escape(version)}\] - (\d{4}-\d\d-\d\d|not yet released)$/m
+    assert text =~ ~r/^\[#{Regex.escape(version)}\]: /m
+
+    for [_, heading] <- Regex.scan(~r/^### (.*)$/m, text),
+        do: assert(heading in ~w(Added Changed Deprecated Removed Fixed Security))
+  end
+
+  for page <- @pages do
+    @page page
+    test "functions_that_#{page}_names_exist" do
+      for [_, module, name, arity] <-
+            Regex.scan(~r/`((?:[A-Z]\w*\.)+)([a-z_]+!?)\/(\d)`/, File.read!(@page)) do
+        module = module |> String.trim_trailing(".") |> String.split(".") |> Module.concat()
+        assert Code.ensure_loaded?(module), inspect(module)
+        function = {module, String.to_atom(name), String.to_integer(arity)}
+
+        assert {function, apply(&function_exported?/3, Tuple.to_list(function))} ==
+                 {function, true}
+      end
+    end
+  end
+
   test "tests_that_the_faults_guide_names_exist" do
     named =
       for "|" <> _ = row <- String.split(File.read!("guides/faults.md"), "\n"),
