@@ -71,10 +71,20 @@ defmodule Nlns.VM.Typespec do
 
   defp is?(term, {:user_type, _, name, args}, m), do: is?(term, definition(m, name, args), m)
 
-  @doc "What a type of `module` stands for."
+  @doc "What a type of `module` stands for. Looked up once, because all of the module is read for it."
   def definition(module, name, []) do
+    key = {__MODULE__, module, name}
+    with nil <- :persistent_term.get(key, nil), do: remember(key, read(module, name))
+  end
+
+  defp read(module, name) do
     {:ok, types} = Code.Typespec.fetch_types(module)
     [type] = for {_, {^name, type, []}} <- types, do: type
+    type
+  end
+
+  defp remember(key, type) do
+    :persistent_term.put(key, type)
     type
   end
 end
