@@ -11,6 +11,7 @@ use rustix::io::{Errno, Result};
 use rustix::net::sockopt::socket_cookie;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::uninterrupted;
 use crate::{procfs, sys};
@@ -26,6 +27,8 @@ pub enum Feature {
     OwnProcfs,
     /// A process has a descriptor.
     Pidfd,
+    /// A thread can join the namespace of a process by that descriptor.
+    PidfdSetns,
     /// A path is looked up only as far as that takes no waiting.
     CachedLookup,
     /// A socket tells its namespace's number, which is never used again.
@@ -54,7 +57,7 @@ pub struct Row {
 }
 
 /// Every optional feature that is used, the oldest first.
-pub const TABLE: [Row; 9] = [
+pub const TABLE: [Row; 10] = [
     Row {
         feature: Feature::SocketNetns,
         name: "SIOCGSKNS",
@@ -88,6 +91,18 @@ pub const TABLE: [Row; 9] = [
         probe: |_| own_pidfd().map(|_| true),
     },
     Row {
+        feature: Feature::PidfdSetns,
+        name: "setns(pidfd)",
+        since: (5, 8),
+        gives: "{:pid, n} where nothing but a visit tells its namespace (needs SIOCGSKNS)",
+        stand_in: "{:open, 95}",
+        probe: |home| match own_pidfd().and_then(setns) {
+            // Privileges over the VM's own namespace are missing, not the feature.
+            Ok(()) | Err(Errno::PERM) => sys::socket_netns(home.socket.as_fd()).map(|_| true),
+            Err(errno) => Err(errno),
+        },
+    },
+    Row {
         feature: Feature::CachedLookup,
         name: "RESOLVE_CACHED",
         since: (5, 12),
@@ -111,7 +126,7 @@ pub const TABLE: [Row; 9] = [
         name: "PIDFD_GET_NET_NAMESPACE",
         since: (6, 11),
         gives: "{:pid, n} whatever is mounted at /proc",
-        stand_in: "the procfs of this pid namespace: that at /proc, else one by fsmount; else {:open, 95}",
+        stand_in: "the procfs of this pid namespace: that at /proc, else one by fsmount; else setns(pidfd)",
         probe: |_| {
             let pidfd = own_pidfd()?;
             sys::pidfd_netns(pidfd.as_fd()).map(|_| true)
@@ -203,6 +218,11 @@ impl<'a> Home<'a> {
 
 fn own_pidfd() -> Result<OwnedFd> {
     pidfd_open(getpid(), PidfdFlags::empty())
+}
+
+/// Joins the network namespace of the main thread, where a thread that is at home is already.
+fn setns(pidfd: OwnedFd) -> Result<()> {
+    move_into_link_name_space(pidfd.as_fd(), Some(LinkNameSpaceType::Network))
 }
 
 #[cfg(test)]

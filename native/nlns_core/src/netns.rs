@@ -92,7 +92,9 @@ impl Host {
             Ok(procfs) => procfs.own_netns(),
             Err(Errno::MFILE) => Err(Errno::MFILE),
             Err(Errno::NFILE) => Err(Errno::NFILE),
-            Err(_) => pidfd::own_netns().map_err(|_| Errno::NOENT),
+            Err(_) => pidfd::own_netns()
+                .or_else(|_| visit(pidfd::own()?.as_fd()))
+                .map_err(|_| Errno::NOENT),
         }?;
         let procfs = found.ok().map(Arc::new);
         let identity = Identity::of_fd(fd.as_fd())?;
@@ -140,7 +142,7 @@ impl Host {
         cached: Option<OpenedNetns>,
         here: &mut Netns,
     ) -> Result<(), EnterError> {
-        let look_up = || self.look_up(target).map_err(EnterError::at(Stage::Open));
+        let look_up = || self.look_up_from_home(target);
         let OpenedNetns(mut fd, mut identity) = cached.map_or_else(look_up, Ok)?;
         if identity.is_same_namespace(&here.identity) && !self.is_home(here) {
             // Another name of the namespace this thread is in, or a name that means "where you
@@ -160,6 +162,27 @@ impl Host {
             NetnsRef::Process(pid) => Process::find(*pid)?
                 .netns(self.procfs.as_deref())
                 .and_then(OpenedNetns::new),
+        }
+    }
+
+    /// Does the same, and visits a process of which nothing else tells the namespace.
+    fn look_up_from_home(&self, target: &NetnsRef) -> Result<OpenedNetns, EnterError> {
+        let at_open = EnterError::at(Stage::Open);
+        let pid = match (self.look_up(target), target) {
+            (Err(Errno::OPNOTSUPP), NetnsRef::Process(pid))
+                if features::get().has(Feature::PidfdSetns) =>
+            {
+                *pid
+            }
+            (found, _) => return found.map_err(at_open),
+        };
+        let pidfd = pidfd::open(pid).map_err(&at_open)?;
+        let visited = visit(pidfd.as_fd());
+        self.return_to()?;
+        match visited.and_then(OpenedNetns::new) {
+            Err(Errno::SRCH) => Err(at_open(Errno::NOENT)),
+            Err(Errno::PERM) => Err(EnterError::at(Stage::Setns)(Errno::PERM)),
+            visited => visited.map_err(at_open),
         }
     }
 
@@ -234,6 +257,14 @@ fn thread_identity(procfs: Option<&Procfs>) -> Result<Identity, Errno> {
         None => pidfd::thread_netns(),
     }?;
     Identity::of_fd(netns.as_fd())
+}
+
+/// Takes the calling thread into the namespace of a process (setns(2) with a pidfd, Linux 5.8), and asks a
+/// socket which that is.
+fn visit(pidfd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    setns(pidfd)?;
+    let socket = Spec::netlink(0).socket()?;
+    sys::socket_netns(socket.as_fd())
 }
 
 fn setns(fd: BorrowedFd<'_>) -> Result<(), Errno> {

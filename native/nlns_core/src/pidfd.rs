@@ -91,9 +91,14 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     uninterrupted(|| poll(&mut pidfd, Some(&now))) != Ok(0)
 }
 
+/// Opens this process's own pidfd.
+pub(crate) fn own() -> Result<OwnedFd> {
+    uninterrupted(|| pidfd_open(getpid(), PidfdFlags::empty()))
+}
+
 /// Opens the network namespace of the main thread without a procfs.
 pub(crate) fn own_netns() -> Result<OwnedFd> {
-    sys::pidfd_netns(pidfd_open(getpid(), PidfdFlags::empty())?.as_fd())
+    sys::pidfd_netns(own()?.as_fd())
 }
 
 /// The same for the calling thread (`PIDFD_THREAD`, Linux 6.9).

@@ -42,6 +42,8 @@ fn fail(faults: &Faults, feature: Feature, errno: i32) {
         Feature::SocketCookie => option(libc::SO_COOKIE),
         Feature::OwnProcfs => faults.fail(libc::SYS_fsopen, errno),
         Feature::Pidfd => faults.fail(libc::SYS_pidfd_open, errno),
+        // The table's own way to it; setns(2) itself is what every entry needs.
+        Feature::PidfdSetns => ioctl(0x894c),
         Feature::CachedLookup => faults.fail(libc::SYS_openat2, errno),
         Feature::NetnsCookie => option(libc::SO_NETNS_COOKIE),
         Feature::PidfdNetns => ioctl(0xff04),

@@ -77,6 +77,13 @@ fn older_kernels_use_a_procfs_of_their_own() {
 }
 
 #[test]
+fn where_no_procfs_may_be_mounted_a_process_is_visited() {
+    for proc in [OUTER, OWN, NONE] {
+        run("number_means_own_process_by_visit", proc);
+    }
+}
+
+#[test]
 fn unproven_number_is_an_error() {
     run("number_is_not_proven", OUTER);
     run("nothing_is_found", NONE);
@@ -209,7 +216,30 @@ mod inside {
         assert_numbers_mean_own_processes(&pool);
     }
 
-    /// The same, and a filter that lets no procfs be mounted.
+    /// Without `PIDFD_GET_NET_NAMESPACE` and `NS_GET_ID`, and with a filter that lets no procfs be mounted.
+    #[test]
+    #[ignore = "runs in a pid namespace of its own"]
+    fn number_means_own_process_by_visit() {
+        let Some(faults) = Faults::new() else { return };
+        for request in [0xff04, 0x8008_b70d] {
+            faults.fail_where(libc::SYS_ioctl, (1, request), libc::ENOTTY);
+        }
+        faults.fail(libc::SYS_fsopen, libc::EPERM);
+        let pool = start(&faults, FOREVER);
+        let processes = [Process::start(), Process::start()];
+        for _ in 0..3 {
+            for Process(child, there) in &processes {
+                assert_eq!(pool.open_process(child.id(), 0).map(cookie), Ok(*there));
+            }
+        }
+        let id = processes[0].0.id();
+        processes.into_iter().for_each(Process::end);
+        eventually("left the dead", || pool.pinned() == 0);
+        assert_eq!(pool.open_process(id, 0).err(), Some(ENDED));
+        assert_eq!(pool.0.info().died, 0);
+    }
+
+    /// The same, and no way to ask a socket.
     fn with_nothing_but_proc() -> Option<(Faults, Running)> {
         let faults = Faults::new()?;
         faults.fail(libc::SYS_ioctl, libc::ENOTTY);
