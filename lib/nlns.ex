@@ -139,7 +139,7 @@ defmodule Nlns do
 
   The last close of a `:packet` socket takes the kernel milliseconds, used or not. It waits for a grace period
   of RCU (`packet_release` of the kernel). One of `NETLINK_NETFILTER` waits for the change of nftables that is under way. These two
-  kinds, and families that nobody has measured, count as slow to close.
+  kinds, and families that were never measured, count as slow to close.
 
     * Such a `:socket` takes two descriptors while it is open. A thread of nlns has the last close, soon after
       `:socket.close/1` has returned or the owner has died. A scheduler would have it otherwise.
@@ -218,7 +218,7 @@ defmodule Nlns do
   where `ref` is the request's. A refusal at once, of a full queue for example, arrives as that message
   too. Receive it (`c:GenServer.handle_info/2`), or `await/2` the request, or `cancel/1` it.
 
-  The `timeout` is how long `await/1` waits. It ends no request that nobody awaits: `cancel/1` does.
+  The `timeout` is how long `await/1` waits. It does not end a request that no process awaits: `cancel/1` does.
   """
   @doc since: "0.1.0"
   @spec open_async(netns(), domain(), type(), protocol(), opts()) :: Request.t()
@@ -366,8 +366,8 @@ defmodule Nlns do
   closes others, and only the caller waits; for others too while 16 sockets of the same kind are being
   closed. With the application stopped the scheduler closes, and nothing lingers.
 
-  A second call, or one with a number that names something else by now, closes nothing. A closed number
-  belongs to nobody: the next descriptor of the process may get it.
+  A second call, or one with a number that names something else by now, closes nothing. The next descriptor
+  that the VM opens may get a closed number.
   """
   @doc since: "0.1.0"
   @spec close_fd(integer()) :: :ok

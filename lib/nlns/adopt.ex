@@ -1,17 +1,17 @@
 defmodule Nlns.Adopt do
   @moduledoc false
-  # Socket adoption: descriptors that become OTP sockets.
+  # Makes OTP sockets of descriptors.
   #
-  # `:socket` closes a descriptor on a scheduler when the socket's owner dies. Where the last close takes the
-  # kernel milliseconds, even of a socket that was not used, nlns has it instead: its own descriptor outlives
-  # the duplicate of `:socket`. Hence two descriptors and a process that watches the socket.
+  # `:socket` closes a descriptor on a scheduler when the socket's owner dies. The last close of some kinds takes
+  # the kernel milliseconds, even unused. There nlns does the last close: its own descriptor outlives the
+  # duplicate of `:socket`. That takes two descriptors and a process that monitors the socket.
   #
-  # One descriptor would do with `%{dup: false}`, which `:socket` never closes. But it tells of the end of a
-  # socket before it has taken the number out of its poll set, and a number that is closed earlier makes
-  # the VM poll another's descriptor. And were the watching process killed, the number would have no owner.
+  # `%{dup: false}` would take one descriptor, which `:socket` never closes. But `:socket` reports the end of a
+  # socket before it removes the number from its poll set, so closing then makes the VM poll another socket's
+  # descriptor. If the monitoring process were killed, the number would have no owner.
   #
-  # Other families have one descriptor, and `:socket` closes it, as it does all its own. With a second one a
-  # port would not be free when `:socket.close/1` returns.
+  # Other kinds have one descriptor, which `:socket` closes. With a second one a port would not be free when
+  # `:socket.close/1` returns.
 
   alias Nlns.{Close, Native}
 
@@ -49,7 +49,8 @@ defmodule Nlns.Adopt do
     end
   end
 
-  # If this process is killed, or its code purged, ours is closed with it, and `:socket` has the last close.
+  # If this process is killed, or its code purged, our descriptor closes with it, and `:socket` does the last
+  # close.
   defp watch(socket, duplicate, owner) do
     _pid =
       spawn(fn ->

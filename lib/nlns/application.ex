@@ -6,12 +6,12 @@ defmodule Nlns.Application do
 
   alias Nlns.{Config, Library, Native, Telemetry}
 
-  # The pool gives up on stuck threads after 4 s by itself; this is for a machine that hardly runs.
+  # The pool gives up on stuck threads after 4 s. This limit is for a machine that is slower than that.
   @stop_timeout 10_000
 
-  # Where there is a `:telemetry`, one process tells it of helpers. However often that one ends, the
-  # application shall not end with it, so restarts are as good as unlimited. Without a name, which would keep
-  # an application that was killed from being started again until its supervisor has ended too.
+  # One process reports helpers to `:telemetry`, where that is loaded. The application must not end with it
+  # however often it ends, so restarts are practically unlimited. The supervisor has no name: a name would keep
+  # an application that was killed from starting again until its supervisor has ended too.
   @supervisor [strategy: :one_for_one, max_restarts: 1_000]
 
   @impl true
@@ -50,8 +50,8 @@ defmodule Nlns.Application do
     :ok
   end
 
-  # The manager sends its last message a moment before its thread is gone. The kernel is asked, not /proc,
-  # which may number threads in another way.
+  # The manager sends its last message a moment before its thread ends. This asks the kernel, because /proc may
+  # number threads differently.
   defp await_end(thread, tries) do
     if tries > 0 and Native.thread_exists(thread) do
       receive do

@@ -1,10 +1,10 @@
 defmodule Nlns.Arguments do
   @moduledoc false
-  # What the public functions take: each check raises `ArgumentError` with anything else.
+  # Checks the arguments of public functions, and raises `ArgumentError` for anything else.
 
   alias Nlns.Request
 
-  # Numbers that C passes as int or as unsigned int; the latter is also the longest that `receive` waits.
+  # The ranges of C's int and unsigned int. The latter is also the longest time that `receive` waits.
   @min_int -2_147_483_648
   @max_int 2_147_483_647
   @max_uint 4_294_967_295
@@ -39,7 +39,7 @@ defmodule Nlns.Arguments do
     raise ArgumentError, "expected a protocol from 0 to #{@max_int}, got: #{inspect(protocol)}"
   end
 
-  @doc "Takes any C int: what a failed call left in the place of a descriptor is one that names nothing."
+  @doc "Checks a descriptor. Any C int is one: -1, which a failed call returns, names nothing."
   @spec fd!(integer()) :: integer()
   def fd!(fd) when is_integer(fd) and fd in @min_int..@max_int, do: fd
 
@@ -96,7 +96,7 @@ defmodule Nlns.Arguments do
     raise ArgumentError, "expected a keyword list of options, got: #{inspect(opts)}"
   end
 
-  # The first of a key is the one that counts, as in Keyword.get/2.
+  # The first value of a key counts, as in Keyword.get/2.
   defp timeout_of!(opts, timeout) do
     _ = timeout_of!(opts)
     timeout
@@ -110,7 +110,7 @@ defmodule Nlns.Arguments do
     raise ArgumentError, "expected options as [timeout: ms], got: #{inspect(option)}"
   end
 
-  @doc "Takes a request of the calling process."
+  @doc "Checks that a request is the calling process's own."
   @spec request!(Request.t()) :: Request.t()
   def request!(%Request{owner: owner} = request) when owner == self(), do: request
 

@@ -1,11 +1,11 @@
 defmodule Nlns.Close do
   @moduledoc false
-  # Closing that is over when the call returns. Where it takes the kernel its time, a thread of nlns does
-  # it, and only the caller waits, as long as close(2) does.
+  # Closes descriptors before the call returns. A thread of nlns does what takes the kernel long, and only the
+  # caller waits, as long as close(2) does.
 
   alias Nlns.Native
 
-  @doc "Closes a number that was given out."
+  @doc "Closes a descriptor that was issued as a number."
   @spec fd(non_neg_integer()) :: :ok
   def fd(fd) do
     ref = make_ref()

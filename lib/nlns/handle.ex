@@ -1,13 +1,13 @@
 defmodule Nlns.Handle do
   @moduledoc """
-  Owns one open descriptor, from the answer's message until somebody takes it over.
+  Owns one open descriptor, from the answer's message until a process takes the descriptor.
 
-  Whoever holds the handle may take the descriptor out of it, once: `to_fd/1` and `to_socket/1` move
-  it to the caller. A handle that nobody uses closes its descriptor when it is garbage collected; as
-  that can take long in an idle process, and an open descriptor keeps a dead container's network
-  alive, `close/1` those that are not wanted.
+  A process that has the handle can take the descriptor out of it, once: `to_fd/1` and `to_socket/1` move it to
+  the caller. An unused handle closes its descriptor when it is garbage collected. That can take long in an
+  idle process, and an open descriptor keeps a dead container's network alive. So call `close/1` on handles
+  that you do not need.
 
-  A handle means something on its own node only. Its field is private.
+  A handle is valid on its own node only. Its field is private.
   """
   @moduledoc since: "0.1.0"
 
@@ -24,7 +24,7 @@ defmodule Nlns.Handle do
   @doc """
   Moves the descriptor to the caller, who must close it (`Nlns.close_fd/1`).
 
-  `{:error, :closed}` if the handle has no descriptor any more.
+  Returns `{:error, :closed}` if the handle no longer has a descriptor.
   """
   @doc since: "0.1.0"
   @spec to_fd(t()) :: {:ok, non_neg_integer()} | {:error, :closed}
@@ -36,12 +36,11 @@ defmodule Nlns.Handle do
   def to_fd!(handle), do: handle |> to_fd() |> ok!()
 
   @doc """
-  Makes a `t::socket.socket/0` of it, which the calling process owns: it is closed by
-  `:socket.close/1` and when that process ends.
+  Returns the descriptor as a `t::socket.socket/0` that the calling process owns.
 
-  The handle is spent whatever this returns. `:socket` duplicates the descriptor it is given. The
-  duplicate is set close-on-exec, and the original closed (for `:packet` after the socket, see
-  `Nlns.open_socket/5`). An errno that `:socket` has is returned as its atom.
+  `:socket.close/1` closes it, and so does the end of that process. The handle is spent whatever this returns.
+  `:socket` duplicates the descriptor. nlns sets close-on-exec on the duplicate, and closes the original (for
+  `:packet` after the socket, see `Nlns.open_socket/5`). An errno of `:socket` is returned as its atom.
   """
   @doc since: "0.1.0"
   @spec to_socket(t()) :: {:ok, :socket.socket()} | {:error, :closed | atom()}

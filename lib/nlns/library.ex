@@ -1,6 +1,6 @@
 defmodule Nlns.Library do
   @moduledoc false
-  # Loads the native half, and says in words why that fails.
+  # Loads the native half, and explains a failure.
 
   alias Nlns.Native
 
@@ -27,7 +27,7 @@ defmodule Nlns.Library do
   @spec path() :: Path.t()
   def path, do: Application.app_dir(:nlns, "priv/native/libnlns.so")
 
-  # dlopen(3) calls a library for another machine one that is not there.
+  # dlopen(3) says of a library for another machine that it does not exist.
   @doc false
   @spec explain(Path.t(), String.t(), charlist()) :: {String.t(), String.t()}
   def explain(path, words, architecture \\ :erlang.system_info(:system_architecture)) do

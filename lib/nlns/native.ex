@@ -1,18 +1,18 @@
 defmodule Nlns.Native do
   @moduledoc false
-  # Stubs, and nothing else: a module that recompiles is loaded anew, and while helper threads are
-  # alive the library cannot be, so this one must have no reason to recompile. For the same cause no
-  # function here receives: a process that waits inside old code keeps a module from being purged.
+  # Stubs only. A module that is recompiled is loaded again, which the library refuses while helper threads
+  # are alive, so this module must have no reason to be recompiled. No function here receives, because a
+  # process that waits inside old code keeps a module from being purged.
   #
-  # The functions that do the work, with what they answer, are in native/nlns/src/. None is dirty,
-  # none looks up a path, none waits.
+  # native/nlns/src/ has the functions that do the work, and their answers. None is dirty, looks up a path or
+  # waits.
 
   @on_load :on_load
 
   @type resource :: reference()
 
-  # Returns an error only where the module is there already, which then stays with its library. The first
-  # time there is none to return: it would end a release at boot, before the application can say why.
+  # Returns an error only if the module is loaded already; it then stays with its library. The first time it
+  # returns none, because that would end a release at boot, before the application can say why.
   @spec on_load() :: :ok | {:error, {atom(), charlist()}}
   def on_load do
     reload? = function_exported?(__MODULE__, :start, 3)

@@ -2,8 +2,8 @@ defmodule Nlns.Netlink do
   @moduledoc """
   Asks the kernel inside a network namespace, by netlink(7), and returns its whole answer.
 
-  A helper thread sends the request, reads everything that answers it and hands the messages to the caller:
-  no socket to open, to read in a loop and to close.
+  A helper thread sends the request, reads its whole answer and passes the messages to the caller. There is no
+  socket to open, to read in a loop and to close.
 
       alias Nlns.Netlink
       alias Nlns.Netlink.{Attribute, Message}
@@ -16,7 +16,7 @@ defmodule Nlns.Netlink do
       for %Message{payload: <<_ifinfomsg::binary-16, attributes::binary>>} <- messages,
           do: Attribute.to_map!(attributes, name: {3, :string}).name
 
-  `guides/netlink.md` shows changes, batches, errors and events.
+  The [netlink guide](netlink.md) shows changes, batches, errors and events.
 
   ## Requests
 
@@ -114,7 +114,7 @@ defmodule Nlns.Netlink do
   def execute(netns, protocol, request, opts \\ []),
     do: netns |> Exchange.new!(protocol, request, opts) |> Exchange.run()
 
-  @doc "Does as `execute/4`, but returns the messages themselves, or raises `Nlns.Error`."
+  @doc "Executes like `execute/4`, and returns the messages or raises `Nlns.Error`."
   @doc since: "0.1.0"
   @spec execute!(Nlns.netns(), protocol(), request(), opts()) :: [Message.t()]
   def execute!(netns, protocol, request, opts \\ []),

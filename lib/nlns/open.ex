@@ -1,7 +1,7 @@
 defmodule Nlns.Open do
   @moduledoc false
-  # An open, with arguments as `Nlns.Native` takes them: handed to the pool, and its answer waited for or
-  # left to the mailbox.
+  # Opens with arguments as `Nlns.Native` takes them: submits to the pool, and waits for the answer or leaves it
+  # to the mailbox.
 
   alias Nlns.{Adopt, Errno, Native, Request, Telemetry}
 
@@ -14,7 +14,7 @@ defmodule Nlns.Open do
           {:ok, non_neg_integer()} | {:error, Nlns.reason()}
   def fd(netns, domain, type, protocol, timeout) do
     with {:ok, resource} <- open(netns, domain, type, protocol, timeout) do
-      # Only the caller has this resource, so `:closed` has no other cause than that `Nlns.Native` was purged.
+      # Only the caller has this resource, so `:closed` means that `Nlns.Native` was purged.
       with {:error, :closed} <- Native.take(resource), do: {:error, {:thread, @eio}}
     end
   end
@@ -63,8 +63,8 @@ defmodule Nlns.Open do
     end
   end
 
-  # The reference, the call that gives it away and a receive of nothing but it, all in one function:
-  # only so does the VM know that older messages need not be looked at.
+  # One function makes the reference, passes it on and receives only messages with it. Only then does the VM
+  # skip older messages.
   defp open_and_wait(netns, domain, type, protocol, timeout) do
     ref = make_ref()
 

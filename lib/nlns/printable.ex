@@ -1,10 +1,10 @@
 defmodule Nlns.Printable do
   @moduledoc false
-  # Names that others chose, in characters that do nothing to a terminal and that every label can hold.
+  # Escapes names that others chose, so that they do nothing to a terminal and fit into any label.
 
-  # What `String.printable?/1` lets through and a terminal acts upon.
+  # Characters that `String.printable?/1` lets through and a terminal acts upon.
   @acting [?\a, ?\b, ?\t, ?\n, ?\v, ?\f, ?\r, ?\e, ?\d]
-  # What turns the direction of writing, so that a name reads as another.
+  # Characters that turn the direction of writing, so that a name looks like another.
   @turning [0x061C, 0x200E, 0x200F] ++
              Enum.to_list(0x202A..0x202E) ++ Enum.to_list(0x2066..0x2069)
   @unshown @acting ++ @turning

@@ -35,7 +35,7 @@ defmodule Nlns.Request do
     end
   end
 
-  # An answer that was received; of a refusal at once was told when the request was made.
+  # Reports a refusal to telemetry. A request that was refused at once has been reported already.
   @doc false
   @spec answered(t(), answer) :: answer when answer: {:ok, term()} | {:error, term()}
   def answered(%{resource: resource, netns: netns}, {:error, reason} = answer)
@@ -54,7 +54,7 @@ defmodule Nlns.Request do
     {:error, {:thread, @etimedout}}
   end
 
-  # Refused at once: the message was sent before the request was returned.
+  # A request that was refused at once: its message was sent before the request was returned.
   @doc false
   @spec cancel(reference(), Native.resource() | nil) :: :ok
   def cancel(ref, nil), do: flush(ref)
@@ -67,7 +67,7 @@ defmodule Nlns.Request do
     end
   end
 
-  # The helper is between deciding to answer and having sent the message.
+  # The helper has decided to answer and has not sent the message yet.
   defp await_sent(ref, resource) do
     receive do
       {:nlns, ^ref, _} -> :ok

@@ -1,7 +1,7 @@
 defmodule Nlns.Spec do
   @moduledoc false
-  # What the arguments of an open mean to socket(2). Numbers are those of the kernel's ABI, which are
-  # the same on every architecture that OTP runs on (linux/socket.h, linux/net.h, linux/in.h).
+  # Translates the arguments of an open for socket(2). The numbers are the kernel's ABI, the same on every
+  # architecture that OTP runs on (linux/socket.h, linux/net.h, linux/in.h).
 
   alias Nlns.Spec.Protocols
 
@@ -40,11 +40,11 @@ defmodule Nlns.Spec do
           "expected a path, {:pid, pid} or {:name, name} for the namespace, got: #{inspect(other)}"
   end
 
-  @doc "`AF_*`"
+  @doc "Returns the number `AF_*`."
   @spec domain!(atom() | non_neg_integer()) :: non_neg_integer()
   def domain!(domain), do: number!("domain", @domains, domain, 65_535)
 
-  @doc "`SOCK_*`; flags are nlns's own business, so nothing above the types' four bits."
+  @doc "Returns the number `SOCK_*`. nlns sets the flags, so nothing above the type's four bits is allowed."
   @spec type!(atom() | non_neg_integer()) :: non_neg_integer()
   def type!(type), do: number!("type", @types, type, 15)
 

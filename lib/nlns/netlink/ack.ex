@@ -83,7 +83,7 @@ defmodule Nlns.Netlink.Ack do
   def decode(%Message{type: type}) when type in [:error, :done], do: {:error, {:malformed, 0}}
   def decode(%Message{type: type}), do: {:error, {:unexpected, type}}
 
-  @doc "Does as `decode/1`, but returns the verdict itself, or raises `Nlns.Netlink.DecodeError`."
+  @doc "Decodes like `decode/1`, and returns the verdict or raises `Nlns.Netlink.DecodeError`."
   @doc since: "0.1.0"
   @spec decode!(Message.t()) :: t()
   def decode!(message) do

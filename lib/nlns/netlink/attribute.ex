@@ -109,7 +109,7 @@ defmodule Nlns.Netlink.Attribute do
   @spec decode(binary()) :: {:ok, [{type(), binary()}]} | {:error, DecodeError.reason()}
   def decode(attributes), do: attempt(fn -> decode!(attributes) end)
 
-  @doc "Does as `decode/1`, but returns the attributes themselves, or raises `Nlns.Netlink.DecodeError`."
+  @doc "Decodes like `decode/1`, and returns the attributes or raises `Nlns.Netlink.DecodeError`."
   @doc since: "0.1.0"
   @spec decode!(binary()) :: [{type(), binary()}]
   def decode!(attributes) do
@@ -137,7 +137,7 @@ defmodule Nlns.Netlink.Attribute do
   def get(attributes, path, format \\ :binary),
     do: attempt(fn -> get!(attributes, path, format) end)
 
-  @doc "Does as `get/3`, but returns the value or `nil` itself, or raises `Nlns.Netlink.DecodeError`."
+  @doc "Reads like `get/3`, and returns the value or `nil`, or raises `Nlns.Netlink.DecodeError`."
   @doc since: "0.1.0"
   @spec get!(binary(), type() | [type(), ...], format() | {:each, format()}) :: term()
   def get!(attributes, path, format \\ :binary)
@@ -178,7 +178,7 @@ defmodule Nlns.Netlink.Attribute do
           {:ok, %{optional(atom()) => term()}} | {:error, DecodeError.reason()}
   def to_map(attributes, formats), do: attempt(fn -> to_map!(attributes, formats) end)
 
-  @doc "Does as `to_map/2`, but returns the map itself, or raises `Nlns.Netlink.DecodeError`."
+  @doc "Reads like `to_map/2`, and returns the map or raises `Nlns.Netlink.DecodeError`."
   @doc since: "0.1.0"
   @spec to_map!(binary(), formats()) :: %{optional(atom()) => term()}
   def to_map!(attributes, formats) do

@@ -1,6 +1,7 @@
 defmodule Nlns.Netlink.Exchange do
   @moduledoc false
-  # An exchange as `Nlns.Native` takes it: handed to the pool, and its answer waited for or left to the mailbox.
+  # An exchange as `Nlns.Native` takes it: submits it to the pool, and waits for the answer or leaves it to the
+  # mailbox.
 
   import Bitwise
 
@@ -60,7 +61,7 @@ defmodule Nlns.Netlink.Exchange do
   def new!(netns, protocol, request, opts),
     do: in_netns!(new!(protocol, request, opts), netns)
 
-  @doc "An exchange without its namespace."
+  @doc "Makes an exchange without its namespace."
   @spec new!(Nlns.Netlink.protocol(), Nlns.Netlink.request(), keyword()) :: t()
   def new!(protocol, request, opts) do
     {max_reply, opts} = pop_max_reply!(opts)
@@ -123,8 +124,8 @@ defmodule Nlns.Netlink.Exchange do
     %Request{ref: ref, owner: self(), netns: netns, timeout: timeout, resource: resource}
   end
 
-  # The reference, the call that gives it away and a receive of nothing but it, all in one function:
-  # only so does the VM know that older messages need not be looked at.
+  # One function makes the reference, passes it on and receives only messages with it. Only then does the VM
+  # skip older messages.
   defp run_and_wait(%{netns: netns, timeout: timeout} = exchange) do
     ref = make_ref()
 

@@ -118,7 +118,7 @@ defmodule Nlns.Netlink.Message do
   @spec decode(binary()) :: {:ok, [t()]} | {:error, DecodeError.reason()}
   def decode(binary) when is_binary(binary), do: decode(binary, byte_size(binary), [])
 
-  @doc "Does as `decode/1`, but returns the messages themselves, or raises `Nlns.Netlink.DecodeError`."
+  @doc "Decodes like `decode/1`, and returns the messages or raises `Nlns.Netlink.DecodeError`."
   @doc since: "0.1.0"
   @spec decode!(binary()) :: [t()]
   def decode!(binary) do

@@ -1,7 +1,7 @@
 defmodule Nlns.Netlink.Scan do
   @moduledoc false
-  # Goes along encoded attributes: `struct nlattr` is a length, with itself but without padding, and a type.
-  # Types come with the two flags that share their field. What is cut off raises `DecodeError`.
+  # Scans encoded attributes. `struct nlattr` is a length, which includes itself and no padding, and a type,
+  # which shares its field with two flags. An attribute that is cut off raises `DecodeError`.
 
   import Bitwise
 

@@ -8,7 +8,7 @@ defmodule Nlns.Netlink.Stream do
   @max_in_flight 64
   @largest 100_000
 
-  # `next` continues the enumeration of namespaces; it is nil at the end of that, and what it raised.
+  # `next` continues the enumeration of namespaces, and is nil when that has ended or raised.
   # `flights` are the exchanges under way, by reference; `order` has their references, the oldest first, and in
   # an unordered stream also those of others that are over.
   @enforce_keys [:next, :exchange, :most, :ordered]
@@ -80,7 +80,7 @@ defmodule Nlns.Netlink.Stream do
     {[{netns, Request.await(request, left(flight))}], %{state | flights: flights}}
   end
 
-  # All have the same timeout, so that the oldest runs out of it first.
+  # All have the same timeout, so the oldest times out first.
   defp oldest(order, flights) do
     {:value, ref} = :queue.peek(order)
     if is_map_key(flights, ref), do: {ref, order}, else: oldest(:queue.drop(order), flights)

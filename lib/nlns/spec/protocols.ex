@@ -1,7 +1,7 @@
 defmodule Nlns.Spec.Protocols do
   @moduledoc false
-  # The protocols of IP, by each name that OTP knows them by: it reads protocols(5) of the machine, which
-  # are IANA's, and aliases. Not every machine has that file, so here is what Debian's says.
+  # The protocols of IP by the names that OTP has for them. OTP reads them, and their aliases, from the machine's
+  # protocols(5), which not every machine has. These are Debian's.
 
   @table """
   0 default ip IP hopopt HOPOPT

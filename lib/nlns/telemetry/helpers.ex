@@ -1,7 +1,7 @@
 defmodule Nlns.Telemetry.Helpers do
   @moduledoc false
-  # Tells `:telemetry` where helpers settle and when they leave. The pool keeps a bounded number of events
-  # and sends one message when there are some, so this process can be slow, or be killed, at no price.
+  # Reports to `:telemetry` where helpers settle and when they leave. The pool keeps a bounded number of events
+  # and sends one message when there are some, so this process may be slow or be killed.
 
   use GenServer
 
@@ -9,7 +9,7 @@ defmodule Nlns.Telemetry.Helpers do
 
   alias Nlns.{Native, Telemetry}
 
-  # What goes wrong goes on for a while: code that is being replaced, for example.
+  # A failure usually lasts for a while: code that is being replaced, for example.
   @pause 1_000
 
   def start_link(_options), do: GenServer.start_link(__MODULE__, nil)
