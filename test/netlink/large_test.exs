@@ -25,19 +25,33 @@ defmodule Nlns.Netlink.LargeTest do
   end
 
   defp measure(path) do
-    for {pid, _} <- Enum.map(Process.list(), &{&1, nil}), do: :erlang.garbage_collect(pid)
+    for pid <- Process.list(), do: :erlang.garbage_collect(pid)
+    timeout = within(30_000)
     before = :erlang.memory(:total)
-    resident = resident("VmRSS")
-    # Forgets the peak, proc(5).
-    File.write!("/proc/self/clear_refs", "5")
-    assert {:ok, messages} = Netlink.execute(path, :route, Links.dump(), timeout: within(30_000))
-    peak = resident("VmHWM") - resident
+    # What is too much takes no more than what is allowed.
+    small = [timeout: timeout, max_reply: 1_000_000]
+    {answer, refused} = peak(fn -> Netlink.execute(path, :route, Links.dump(), small) end)
+    assert answer == {:error, {:receive, 27}}
+    assert refused < 4_000_000
+
+    {{:ok, messages}, peak} =
+      peak(fn -> Netlink.execute(path, :route, Links.dump(), timeout: timeout) end)
+
     assert length(messages) == @links + 1
     bytes = Enum.sum(for message <- messages, do: 16 + byte_size(message.payload))
     # All are parts of one binary.
     sizes = for message <- messages, uniq: true, do: :binary.referenced_byte_size(message.payload)
     assert sizes == [bytes]
     {bytes, peak, :erlang.memory(:total) - before}
+  end
+
+  # By how much resident memory has grown at most.
+  defp peak(fun) do
+    resident = resident("VmRSS")
+    # Forgets the peak, proc(5).
+    File.write!("/proc/self/clear_refs", "5")
+    result = fun.()
+    {result, resident("VmHWM") - resident}
   end
 
   defp resident(key) do

@@ -24,6 +24,9 @@ pub const CREATE: u16 = 0x600;
 pub const NEWLINK: u16 = 16;
 pub const DELLINK: u16 = 17;
 pub const GETLINK: u16 = 18;
+pub const NEWADDR: u16 = 20;
+pub const DELADDR: u16 = 21;
+pub const GETADDR: u16 = 22;
 pub const NEWLINKPROP: u16 = 108;
 
 pub const MAX_REPLY: usize = 16 << 20;
@@ -91,6 +94,15 @@ pub fn add_names(name: &str, numbers: Range<usize>) -> Vec<u8> {
     let names = numbers.map(|n| attribute(53, format!("{n:0>120}\0").as_bytes()));
     let list = attribute(52 | 0x8000, &names.flatten().collect::<Vec<_>>());
     request(NEWLINKPROP, CREATE, &[named(name), list].concat())
+}
+
+/// Adds an IPv4 address to the link of a number, or removes it.
+pub fn address(kind: u16, link: u32, address: u32) -> Vec<u8> {
+    // struct ifaddrmsg: family, length of the prefix, flags, scope, link
+    let header = [[2, 32, 0, 0], link.to_ne_bytes()].concat();
+    let flags = if kind == NEWADDR { CREATE } else { 0 };
+    let local = attribute(2, &address.to_be_bytes());
+    request(kind, flags, &[header, local].concat())
 }
 
 /// The names of links, in order.
