@@ -23,6 +23,9 @@ defmodule NetnsAgent.Http do
   # ms before another look whether there is room, or descriptors or memory for a connection: accept(2).
   @pause 5
 
+  # ms that an answer may take to its client, if nobody else needs the place.
+  @send_timeout 30_000
+
   # How many connections the kernel keeps that have not been taken yet.
   @backlog 1_024
 
@@ -71,7 +74,7 @@ defmodule NetnsAgent.Http do
   defp options(ip) do
     family = if tuple_size(ip) == 4, do: :inet, else: :inet6
     common = [ip: ip, active: false, reuseaddr: true, backlog: @backlog]
-    [family, :binary] ++ common ++ [send_timeout: 5_000, send_timeout_close: true]
+    [family, :binary] ++ common ++ [send_timeout: @send_timeout, send_timeout_close: true]
   end
 
   defp accept(listener, config) do
