@@ -1,7 +1,7 @@
 defmodule Nlns.Confinement do
   @moduledoc false
-  # What this process may do and see, as /proc tells it: capabilities(7), seccomp(2), user_namespaces(7), the
-  # security module that confines it. Nothing here judges.
+  # Reads in /proc what this process may do and see: capabilities(7), seccomp(2), user_namespaces(7), and the
+  # security module that confines it. It judges nothing.
 
   @typedoc """
   `capabilities` are effective; `bounding` may become so, by a file's or ambient ones. `seccomp` is the mode
@@ -34,7 +34,7 @@ defmodule Nlns.Confinement do
     }
   end
 
-  @doc "Returns those of a set in `/proc/self/status` that matter here."
+  @doc "Returns the capabilities of a set in `/proc/self/status` that matter here."
   @spec capabilities(String.t(), String.t()) :: [atom()]
   def capabilities(status, set) do
     mask =
@@ -46,13 +46,13 @@ defmodule Nlns.Confinement do
     for {name, bit} <- @capabilities, Bitwise.band(mask, Bitwise.bsl(1, bit)) != 0, do: name
   end
 
-  @doc "Returns the mode, from `/proc/self/status`; `nil` in a kernel without."
+  @doc "Returns the mode of seccomp(2), from `/proc/self/status`; `nil` in a kernel without it."
   @spec seccomp(String.t()) :: non_neg_integer() | nil
   def seccomp(status) do
     with [_, mode] <- Regex.run(~r/^Seccomp:\s*(\d+)$/m, status), do: String.to_integer(mode)
   end
 
-  # By its own file where there is one (Linux 5.1), because several modules can be active.
+  # Several modules can be active, so each has a file of its own since Linux 5.1.
   defp label do
     with "" <- text("/proc/self/attr/apparmor/current"), do: text("/proc/self/attr/current")
   end
@@ -90,7 +90,7 @@ defmodule Nlns.Confinement do
   @spec hidepid() :: String.t() | nil
   def hidepid, do: hidepid(text("/proc/self/mountinfo"))
 
-  @doc "Returns the same, from `/proc/self/mountinfo`."
+  @doc "Returns hidepid, from `/proc/self/mountinfo`."
   @spec hidepid(String.t()) :: String.t() | nil
   def hidepid(mountinfo) do
     # What is mounted last is on top.

@@ -1,7 +1,6 @@
 defmodule Nlns.Telemetry do
   @moduledoc """
-  Events for `:telemetry` (0.4.2 or newer), if that application is there. nlns does not depend on it, and
-  executes nothing without it.
+  Events for `:telemetry` (0.4.2 or newer). nlns does not depend on it, and executes no event without it.
 
   | event | measurements | metadata |
   |---|---|---|
@@ -13,31 +12,30 @@ defmodule Nlns.Telemetry do
   | `[:nlns, :helper, :refused]` | `:count` (1) | `:netns`, `:stage`, `:errno` |
   | `[:nlns, :helper, :pinned]` | `:count` | `:helper`, `:path` |
   | `[:nlns, :helper, :left]` | `:count`, `:duration` | `:helper`, `:path`, `:reason` |
-  | `[:nlns, :pool]` | what `measure/0` says | none |
+  | `[:nlns, :pool]` | see `measure/0` | none |
 
     * `:netns` is a path, which may be any bytes, or `{:pid, pid}`; `tag_values/1` makes text of it.
       `:domain`, `:type` and `:protocol` are the numbers for socket(2)
     * `:result` is `:ok` or `:error`; `:stage` and `:errno` are the error's, else `nil`
-    * times are in native units (`System.convert_time_unit/3`). The duration is what the caller waited,
-      the queue included, until the socket was open or the timeout was over
+    * times are in native units (`System.convert_time_unit/3`). The duration is how long the caller waited,
+      the queue included, until the socket was open or the timeout ended
 
   Opens and exchanges are spans, as `:telemetry.span/3` makes them: the events of one have the same
-  `:telemetry_span_context` in their metadata, and run in the calling process. An exception in one means that
-  the library's code is not there; what fails as usual is a stop with the `:result` `:error`.
+  `:telemetry_span_context` in their metadata, and run in the calling process. An exception means that
+  the library's code is missing. An ordinary failure is a stop with the `:result` `:error`.
 
   An open is `Nlns.open_in_netns/3`, `Nlns.open_fd/5` or `Nlns.open_socket/5`. The span of
   `Nlns.open_socket/5` ends before `:socket` adopts what was opened. An exchange is
   `Nlns.Netlink.execute/4`; the `:stage` of the kernel's own refusal is `:netlink`. Asynchronous requests
   and `Nlns.Netlink.stream/4` have no span: nlns does not know when their answers are read.
 
-  A refusal is an answer of the stage `:thread` that no helper has given: the queue is full, every helper is
-  blocked, the application is not started. It is reported where it is seen: by the synchronous opens, by
-  `Nlns.await/2`, and by an asynchronous open that is refused at once. What its caller receives itself from
-  the mailbox is not; `Nlns.info/0` counts all but those that meet no pool.
+  A refusal is an answer of the stage `:thread` that no helper gave: the queue is full, every helper is blocked,
+  or the application is not started. The function that sees it reports it: a synchronous open, `Nlns.await/2`, or
+  an asynchronous open that is refused at once. An answer that the caller itself receives from the mailbox is not
+  reported. `Nlns.info/0` counts all refusals of a started application.
 
-  A helper is pinned, for these events, when it has fallen asleep in a namespace, not each time it goes
-  through one to serve (that is `:entered` of the pool); and of those where it was pinned it tells when it
-  has left:
+  A helper is pinned, for these events, when it has fallen asleep in a namespace. It is not each time that it
+  goes through one to serve (`:entered` of the pool counts that). Each pinned helper has an event when it leaves:
 
     * `:helper` is its `id` in `Nlns.info/0`, `:path` the path or `{:pid, pid}` that led it there, `:duration` for how long it was there
     * `:reason` is `:idle` (idle for that long), `:gone` (the name was deleted or the process has
@@ -46,9 +44,9 @@ defmodule Nlns.Telemetry do
     * `:count` is 1, and one more for each event of the same kind that was left out before it: 1,024
       are kept for handlers that are slower than the helpers
 
-  They run in one process of nlns. There are none for the helpers that are pinned when the application stops.
+  They run in one process of nlns. Helpers that are pinned when the application stops have no event.
 
-  Whether there is a `:telemetry` is looked up when the application `:nlns` starts.
+  The application `:nlns` looks for `:telemetry` when it starts.
 
   ## Metrics
 
@@ -111,8 +109,8 @@ defmodule Nlns.Telemetry do
   @eio 5
 
   @doc """
-  Executes one event with the pool as it is: the numbers of `Nlns.info/0`, and how many helpers are `parked`,
-  `pinned`, `serving` and `stuck`. A poller calls it now and then.
+  Executes one event with the numbers of `Nlns.info/0`, and how many helpers are `parked`, `pinned`, `serving` and
+  `stuck`. A poller calls it periodically.
   """
   @doc since: "0.1.0"
   @spec measure() :: :ok
@@ -181,7 +179,7 @@ defmodule Nlns.Telemetry do
   defp outcome({:error, reason}),
     do: %{result: :error, stage: elem(reason, 0), errno: elem(reason, 1)}
 
-  # An answer that is none of a timeout. EIO is what the end of the helper that had the request answers.
+  # Reports an answer that is no timeout. EIO is the answer of a helper that ended with the request.
   @doc false
   @spec failed(binary() | pos_integer(), Nlns.Netlink.reason()) :: :ok
   def failed(netns, {:thread, errno}) when errno != @eio do

@@ -1,6 +1,6 @@
 defmodule Nlns.Top do
   @moduledoc false
-  # A pool as text: what `Nlns.info/0` answered twice, and the time between, to lines for a terminal.
+  # Formats a pool as lines for a terminal, from two answers of `Nlns.info/0` and the time between them.
 
   # Counters, and the word for each in the header.
   @rates [:opened, :exchanged, :failed, :refused, :cancelled, :entered]
@@ -22,7 +22,7 @@ defmodule Nlns.Top do
     do: lines(["nlns on #{node}", "the application :nlns is not started"], screen)
 
   def render(node, before, now, ms, screen) do
-    # Another pool by now: its counters have begun anew.
+    # The pool was started again, so its counters are new.
     before = if before && before.started <= now.started && before.opened <= now.opened, do: before
     states = Enum.frequencies_by(now.helpers, & &1.state)
 
@@ -46,12 +46,12 @@ defmodule Nlns.Top do
 
   defp lines(lines, {_rows, columns}), do: Enum.map(lines, &[String.slice(&1, 0, columns), "\n"])
 
-  # Those first that somebody may have to do something about, then the busiest.
+  # Stuck helpers come first, then the busiest.
   defp helpers(before, now, ms, {rows, _columns}) do
     served =
       for helper <- (before && before.helpers) || [], into: %{}, do: {helper.id, helper.served}
 
-    # One that has come since then had served nothing.
+    # A helper that is new since then had served nothing.
     earlier = &(before && Map.get(served, &1.id, 0))
 
     {shown, hidden} =

@@ -18,7 +18,7 @@ defmodule Mix.Tasks.Nlns.Top do
   """
   use Mix.Task
 
-  # What `receive` waits at most.
+  # The longest time that `receive` waits.
   @longest 4_294_967_295
 
   @clear "\e[H\e[2J"
@@ -71,8 +71,8 @@ defmodule Mix.Tasks.Nlns.Top do
     node
   end
 
-  # Nobody connects to this one, so it needs neither epmd nor a port; and it is hidden, so that the
-  # nodes of a cluster do not take it for a member. A long name must have a dot in it.
+  # No node connects to this one, so it needs neither epmd nor a port. It is hidden, so that the nodes of a
+  # cluster do not take it for a member. A long name must have a dot in it.
   defp name_own_node!(name, host) do
     own = "nlns_top_#{System.pid()}@#{host}"
 

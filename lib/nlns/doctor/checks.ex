@@ -1,6 +1,6 @@
 defmodule Nlns.Doctor.Checks do
   @moduledoc false
-  # What the facts mean: one check for each thing that nlns needs or is better with.
+  # Judges the facts: one check for each thing that nlns needs or profits from.
 
   import Nlns.Doctor.Check
 
@@ -22,7 +22,7 @@ defmodule Nlns.Doctor.Checks do
   end
 
   defp linux(%{os: {:unix, :linux}, kernel: kernel}) do
-    # No numbers: a kernel that somebody built. What it lacks, the opens show.
+    # A kernel of one's own may have no version numbers. The opens show what it lacks.
     enough? = not is_tuple(kernel) or kernel >= @oldest_kernel
 
     [
@@ -129,7 +129,7 @@ defmodule Nlns.Doctor.Checks do
   defp capability(capability, facts, lost, otherwise \\ :optional, more \\ "") do
     short = capability |> to_string() |> String.upcase()
 
-    # In the bounding set, so it was given to the container: that need not be said again.
+    # It is in the bounding set, so the container has it already. The hint must not ask for it again.
     way_out =
       if capability in facts.bounding,
         do:

@@ -1,11 +1,11 @@
 defmodule Nlns.Doctor.Facts do
   @moduledoc false
-  # What there is on this machine, as `Nlns.Doctor.Checks.all/1` takes it. Nothing here judges.
+  # Collects the facts of this machine for `Nlns.Doctor.Checks.all/1`, and judges none.
 
   alias Nlns.{Confinement, Library, Native}
   alias Nlns.Doctor.SelfTest
 
-  # What forbids a plain user to make user namespaces, and the value that does.
+  # Settings that forbid a plain user to make user namespaces, with the value that does.
   @forbidding [
     {"user.max_user_namespaces", "0"},
     # Debian's and Ubuntu's own.
@@ -53,7 +53,7 @@ defmodule Nlns.Doctor.Facts do
     end
   end
 
-  @doc "Says what an application's start failed with, for a person."
+  @doc "Explains why an application did not start."
   @spec reason(term()) :: String.t()
   def reason({:bad_return, {_start, {:EXIT, {%{__exception__: true} = error, _stack}}}}),
     do: Exception.message(error)
@@ -66,7 +66,7 @@ defmodule Nlns.Doctor.Facts do
   defp max_helpers do
     Nlns.Config.read!().max_helpers
   rescue
-    # The application's start has said so already.
+    # The start of the application has reported it already.
     ArgumentError -> Nlns.Config.new!([]).max_helpers
   end
 

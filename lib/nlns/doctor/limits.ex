@@ -1,11 +1,11 @@
 defmodule Nlns.Doctor.Limits do
   @moduledoc false
-  # What the kernel gives this process and user: getrlimit(2), cgroups(7), inotify(7).
+  # Checks the limits of this process and user: getrlimit(2), cgroups(7), inotify(7).
 
   import Nlns.Doctor.Check
 
-  # A helper that sleeps in a process's namespace holds one descriptor, its pidfd. The rest: what a
-  # VM has open, and a few sockets to give away.
+  # A helper that sleeps in a process's namespace holds one descriptor, its pidfd. The rest is for the VM's own
+  # descriptors and for a few sockets.
   @other_descriptors 256
 
   # The VM's own threads, roughly, and the pool's manager, watcher and closers.

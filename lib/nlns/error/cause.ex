@@ -1,10 +1,10 @@
 defmodule Nlns.Error.Cause do
   @moduledoc false
-  # Which of the causes that an errno may have it is, by the facts of `Nlns.Error.Look`.
+  # Finds the cause of an errno by the facts of `Nlns.Error.Look`.
 
   alias Nlns.Error.Look
 
-  # A name is made and deleted within milliseconds; more, and it stays so.
+  # A name is made or deleted within milliseconds. After this time the file will not become a namespace.
   @moment_s 2
 
   # As File.Stat has them.

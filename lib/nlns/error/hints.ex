@@ -1,6 +1,6 @@
 defmodule Nlns.Error.Hints do
   @moduledoc false
-  # What a failed step probably needs: every cause that the errno has at this step. What each means is from
+  # Lists every cause that an errno has at a step. The sources are
   # open(2), setns(2), socket(2), bind(2), sendmsg(2), path_resolution(7), namespaces(7), netlink(7).
 
   @files "descriptors are used up; close some, or raise the limit"
@@ -74,7 +74,7 @@ defmodule Nlns.Error.Hints do
     {:receive, 105} => "the kernel had no room for a part of it; ask for less at once"
   }
 
-  @doc "Returns what is known about a reason beyond the system's words for its errno, or nil."
+  @doc "Returns the causes of a reason in words, or nil."
   @spec hint({atom(), integer()}) :: String.t() | nil
   def hint(reason), do: @hints[reason]
 

@@ -1,6 +1,6 @@
 defmodule Nlns.Error.Look do
   @moduledoc false
-  # What a second look at a namespace finds, off the hot path: the facts that `Nlns.Error.Cause` judges.
+  # Looks at a namespace again, off the hot path, for the facts that `Nlns.Error.Cause` judges.
 
   alias Nlns.{Confinement, Native, Spec}
 
@@ -42,7 +42,7 @@ defmodule Nlns.Error.Look do
   # What C passes as int.
   @max_pid 2_147_483_647
 
-  @doc "Looks at the path too, unless it is the pool that failed: that path may never answer."
+  @doc "Collects the facts. It looks at the path too, unless the pool failed, because that path may never answer."
   @spec at(atom(), Nlns.netns()) :: t()
   def at(stage, netns) do
     path = path(Spec.netns!(netns))
