@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use nlns_core::{Error, NetnsKey, Pool, Stage, State};
+use nlns_core::{Error, NetnsKey, Pool, Stage};
 
 use injected::{FOREVER, Faults, start};
 use support::netns::{cookie, in_fresh_thread, netlink, oracle, unshare_net};
@@ -302,11 +302,10 @@ mod inside {
         let path = format!("/proc/{number}/ns/net");
         let there = oracle(Path::new(&path), 0);
         assert_ne!(there, Ok(namesake.1));
+        let told = || pool.0.events(1, Box::new(|| {})).len();
+        assert_eq!(told(), 0);
         assert_eq!(pool.open(Path::new(&path), 0).map(cookie), there);
-        eventually("asleep there", || {
-            let helpers = pool.0.info().helpers;
-            helpers.iter().any(|helper| helper.state == State::Pinned)
-        });
+        eventually("told to be pinned, so watched", || told() > 0);
         rustix::io::write(std::io::stdin(), b"\n").unwrap();
         eventually("left", || pool.pinned() == 0);
     }
