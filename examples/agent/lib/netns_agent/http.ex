@@ -4,9 +4,9 @@ defmodule NetnsAgent.Http do
 
   Each connection is a process of its own (`NetnsAgent.Http.Connection`), so that a crash is one answer
   lost, and what a request needs of memory ends with it. There are at most `connections`. One more takes
-  the place of another: of the oldest that has its answer, else of the oldest that has not said all that
-  it asks for, that has a port or a machine asked, that is taking its answer, in this order. None gives
-  way for as long as the agent alone has something to do for it.
+  the place of another: of the oldest that has not said all that it asks for, that has a port or a machine
+  asked, or that is taking its answer, in this order. None gives way for as long as the agent alone has
+  something to do for it.
   """
 
   require Logger
@@ -15,7 +15,7 @@ defmodule NetnsAgent.Http do
 
   # Those that may give way, `{stage, since, pid}`, in the order in which they do.
   @table __MODULE__
-  @type stage :: :answered | :asking | :checking | :taking
+  @type stage :: :asking | :checking | :taking
 
   # ms that each has before it gives way: what a client on this network sends at once is there by then.
   @grace 10

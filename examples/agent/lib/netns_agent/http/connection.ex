@@ -12,7 +12,7 @@ defmodule NetnsAgent.Http.Connection do
   @timeout 5_000
   @max_head 16_384
   @max_line 8_192
-  @linger 1_000
+  @linger 30_000
   @max_rest 1_048_576
 
   @always "connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
