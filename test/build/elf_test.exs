@@ -26,7 +26,7 @@ defmodule NlnsNative.ElfTest do
              {:error, "is not linked with glibc"}
   end
 
-  test "a machine in either order of bytes, or that nobody knows" do
+  test "a machine in either byte order, or an unknown one" do
     assert {:error, "is for s390x"} =
              Elf.check(elf("libc.so.6", 2, <<22::16>>), "x86_64-unknown-linux-gnu")
 
@@ -36,7 +36,7 @@ defmodule NlnsNative.ElfTest do
     assert Elf.check(elf("libc.so.6", 1, <<8, 0>>), "mips-unknown-linux-gnu") == :ok
   end
 
-  test "what is no library" do
+  test "other files are no libraries" do
     assert Elf.check("", "x86_64-unknown-linux-gnu") == {:error, "is no ELF library"}
     assert Elf.check("MZ and so on", "x86_64-unknown-linux-gnu") == {:error, "is no ELF library"}
   end

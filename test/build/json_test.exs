@@ -18,7 +18,7 @@ defmodule NlnsNative.JsonTest do
     assert Json.decode(~s("ä€😀")) == {:ok, "ä€😀"}
   end
 
-  test "what is no JSON" do
+  test "other text is refused" do
     for text <- [
           "",
           "{",

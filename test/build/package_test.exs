@@ -54,7 +54,7 @@ defmodule NlnsNative.PackageTest do
     for member <- members, do: assert("#{member}/Cargo.toml" in packed)
   end
 
-  test "what only developers need is not in it, nor what a build leaves", %{
+  test "files of developers and of builds are not in it", %{
     packed: packed,
     known: known
   } do

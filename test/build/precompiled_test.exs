@@ -28,7 +28,7 @@ defmodule NlnsNative.PrecompiledTest do
     }
   end
 
-  test "what was packed is fetched, by its name and by its directory",
+  test "a packed library is fetched by name and by directory",
        %{archive: archive} = context do
     assert Path.basename(archive) == @archive
     assert Precompiled.fetch(archive, context.wanted) == {:ok, @library}
@@ -85,7 +85,7 @@ defmodule NlnsNative.PrecompiledTest do
     assert Precompiled.fetch(archive, wanted) == {:error, "#{archive}: no such file or directory"}
   end
 
-  test "one that has changed, or that nobody vouches for", %{
+  test "a changed archive, or one without a hash", %{
     wanted: wanted,
     archive: archive,
     directory: directory

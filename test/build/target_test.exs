@@ -105,7 +105,7 @@ defmodule NlnsNative.TargetTest do
     assert Target.wanted!(%{"RUSTFLAGS" => "-g"}, @vm).env == []
   end
 
-  test "what contradicts itself or says too little is refused" do
+  test "contradictions and incomplete targets are refused" do
     assert_raise Mix.Error,
                  ~r/CARGO_BUILD_TARGET is x86_64.* say aarch64-unknown-linux-gnu; unset/,
                  fn ->

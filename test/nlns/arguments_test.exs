@@ -8,7 +8,7 @@ defmodule Nlns.ArgumentsTest do
   @not_ints [-2_147_483_649, 2_147_483_648, 1.0, nil, "0", 1_000_000_000_000_000_000_000]
   @not_timeouts [-1, 4_294_967_296, 1.5, nil, :never]
 
-  test "a path that is no binary or iolist raises, and the message says so" do
+  test "a path of another type raises" do
     for path <- @not_paths, function <- [:open_in_netns, :open_in_netns_async] do
       message = "expected a path as a binary or iolist, got: #{inspect(path)}"
       assert_raise ArgumentError, message, fn -> apply(Nlns, function, [bad(path), 0]) end
@@ -18,7 +18,7 @@ defmodule Nlns.ArgumentsTest do
     assert_raise ArgumentError, message, fn -> Nlns.release(bad(:path)) end
   end
 
-  test "a protocol that is no C int raises, and the message says so" do
+  test "a protocol out of range raises" do
     for protocol <- [-1 | @not_ints], function <- [:open_in_netns, :open_in_netns_async] do
       message = "expected a protocol from 0 to 2147483647, got: #{inspect(protocol)}"
       assert_raise ArgumentError, message, fn -> apply(Nlns, function, ["/x", bad(protocol)]) end
@@ -48,7 +48,7 @@ defmodule Nlns.ArgumentsTest do
     assert Nlns.info().failed + Nlns.info().waiting <= failed + waiting + 1
   end
 
-  test "a descriptor that is none raises, and the message says so" do
+  test "a descriptor of another type raises" do
     for fd <- @not_ints do
       message = "expected a descriptor from -2147483648 to 2147483647, got: #{inspect(fd)}"
       assert_raise ArgumentError, message, fn -> Nlns.close_fd(bad(fd)) end
@@ -60,7 +60,7 @@ defmodule Nlns.ArgumentsTest do
     end
   end
 
-  test "what the library that nlns replaces takes is taken" do
+  test "arguments of the replaced library are accepted" do
     path = netns()
     charlist = String.to_charlist(path)
     [first | rest] = charlist
@@ -78,7 +78,7 @@ defmodule Nlns.ArgumentsTest do
     end
   end
 
-  test "an option that there is not raises, and the message names it" do
+  test "an unknown option raises and is named" do
     calls = [:open_socket, :open_fd, :open_async, :open_socket!, :open_fd!]
 
     for function <- calls,
@@ -95,28 +95,28 @@ defmodule Nlns.ArgumentsTest do
     end
   end
 
-  test "groups that are no 32-bit mask raise, and the message says so" do
+  test "groups out of range raise" do
     for groups <- [-1, 4_294_967_296, :link, nil] do
       message = "expected groups from 0 to 0xFFFFFFFF, got: #{inspect(groups)}"
       assert_raise ArgumentError, message, fn -> Nlns.bind_netlink(0, bad(groups)) end
     end
   end
 
-  test "what is no request cannot be awaited or cancelled" do
+  test "only requests can be awaited or cancelled" do
     for function <- [:await, :cancel], term <- [make_ref(), nil, %{ref: make_ref()}] do
       message = "expected a %Nlns.Request{}, got: #{inspect(term)}"
       assert_raise ArgumentError, message, fn -> apply(Nlns, function, [bad(term)]) end
     end
   end
 
-  test "what is no handle is no argument of Nlns.Handle" do
+  test "only handles are arguments of Nlns.Handle" do
     for function <- [:to_fd, :to_socket, :close], term <- [nil, 7, make_ref()] do
       message = "expected a handle of this node, got: #{inspect(term)}"
       assert_raise ArgumentError, message, fn -> apply(Nlns.Handle, function, [bad(term)]) end
     end
   end
 
-  test "what is no reason cannot be formatted" do
+  test "only reasons can be formatted" do
     for term <- [nil, :enoent, {:open, :enoent}, {:close, 2}, {:open, 2, 3}] do
       message = "expected {stage, errno}, got: #{inspect(term)}"
       assert_raise ArgumentError, message, fn -> Nlns.format_error(bad(term)) end

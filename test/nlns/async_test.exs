@@ -30,7 +30,7 @@ defmodule Nlns.AsyncTest do
              {:error, {:socket, 93}}
   end
 
-  test "what is refused at once is a message too, and can be awaited" do
+  test "a refusal at once is a message too" do
     assert %Request{ref: ref} = Nlns.open_in_netns_async("a\0b", 0)
     assert_received {:nlns, ^ref, {:error, {:open, 22}}}
 

@@ -48,7 +48,7 @@ defmodule Nlns.CloseCostTest do
     assert slow == []
   end
 
-  test "a listener with connections that nobody accepted keeps no scheduler busy", %{path: path} do
+  test "a listener with unaccepted connections keeps no scheduler busy", %{path: path} do
     for protocol <- [:tcp, 262] do
       none? =
         Enum.any?(1..3, fn _ ->

@@ -54,7 +54,7 @@ defmodule Nlns.CloseFdTest do
     for handle <- handles, do: assert({:ok, _} = close_taken(handle))
   end
 
-  test "a number that somebody else closed, and that names a file meanwhile, is left alone",
+  test "a number that names a file meanwhile is left alone",
        %{path: path, name: file} do
     {:ok, fd} = Nlns.open_in_netns(path, 0)
     # Closed behind nlns's back, by the only means that stock OTP has.

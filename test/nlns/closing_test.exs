@@ -31,7 +31,7 @@ defmodule Nlns.ClosingTest do
     send(busy, :stop)
   end
 
-  test "whoever closes sockets that take their time, by number or handle, never has two of them open",
+  test "a caller that closes slow sockets never has two open",
        %{path: path} do
     before = Proc.sockets()
 
@@ -49,7 +49,7 @@ defmodule Nlns.ClosingTest do
     end
   end
 
-  test "a stream that lingers keeps the one who closes it waiting, and nobody else",
+  test "a lingering stream delays only its own close",
        %{path: path, other: other} do
     sockets = Proc.sockets()
     {fd, ends} = lingering(path)

@@ -118,7 +118,7 @@ defmodule Nlns.DoctorChecksTest do
              ~r/\n\nnlns can be used here\.\n$/
   end
 
-  test "what proc(5) shows is read as it is meant" do
+  test "the formats of proc(5) are read" do
     limits = """
     Limit                     Soft Limit           Hard Limit           Units
     Max processes             unlimited            unlimited            processes

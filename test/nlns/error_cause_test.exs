@@ -238,7 +238,7 @@ defmodule Nlns.ErrorCauseTest do
     Port.close(port)
   end
 
-  test "what another user lacks is said by the look" do
+  test "a missing capability of another user is named" do
     path = netns()
     process = "/proc/#{System.pid()}/ns/net"
 

@@ -43,7 +43,7 @@ defmodule Nlns.ErrorsTest do
     :gen_tcp.close(socket)
   end
 
-  test "what lies behind a file, or behind a circle of links, cannot be opened",
+  test "a path through a file or a circle of links fails",
        %{path: path, dir: dir} do
     refused(path <> "/net", {:open, @enotdir})
     File.ln_s!("circle", Path.join(dir, "circle"))

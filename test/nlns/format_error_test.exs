@@ -93,13 +93,13 @@ defmodule Nlns.FormatErrorTest do
     end
   end
 
-  test "what is answered by name has one" do
+  test "errnos that are answered by name have one" do
     for {errno, name} <- [{9, "EBADF"}, {38, "ENOSYS"}, {88, "ENOTSOCK"}] do
       assert Nlns.format_error({:socket, errno}) =~ "(#{name})"
     end
   end
 
-  test "what the library answers it can also say" do
+  test "every answer of the library has a sentence" do
     for {path, protocol} <- [{"/not/there", 0}, {"/dev/null", 0}, {"/proc/self/ns/net", 999}] do
       assert {:error, {_stage, _errno} = reason} = Nlns.open_in_netns(path, protocol)
       assert Nlns.format_error(reason) =~ ~r/^\w[^:]+: [A-Z][^(]+ \(E[A-Z]+\): \w/

@@ -79,7 +79,7 @@ defmodule Nlns.InfoTest do
     eventually(fn -> assert %{paths: 0} = Nlns.info() end)
   end
 
-  test "what waits is counted, and is not when it has been served" do
+  test "waiting requests are counted until they are served" do
     path = netns()
 
     waiting =

@@ -113,7 +113,7 @@ defmodule Nlns.OpenSocketTest do
     end
   end
 
-  test "what socket(2) refuses has its errno", %{path: path} do
+  test "a refusal of socket(2) has its errno", %{path: path} do
     assert Nlns.open_socket(path, :inet, :stream, :udp) == {:error, {:socket, 93}}
     assert Nlns.open_socket(path, 999, :stream, :default) == {:error, {:socket, 97}}
   end

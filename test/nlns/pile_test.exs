@@ -99,7 +99,7 @@ defmodule Nlns.PileTest do
     end
   end
 
-  test "who opens other sockets waits for none of it", %{path: path} do
+  test "opens of other kinds never wait", %{path: path} do
     parent = self()
 
     callers =

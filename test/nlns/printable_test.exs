@@ -5,7 +5,7 @@ defmodule Nlns.PrintableTest do
 
   import Nlns.Printable
 
-  test "a name that somebody else chose does nothing to a terminal" do
+  test "hostile names do nothing to a terminal" do
     assert escape("x\e[2J\n\r\t\x00\x7f") == "x\\x1b[2J\\x0a\\x0d\\x09\\x00\\x7f"
     # C1 controls, which some terminals obey, and what is no UTF-8.
     assert escape("\u009b" <> <<0xFF>>) == "\\xc2\\x9b\\xff"

@@ -26,7 +26,7 @@ defmodule Nlns.ProtocolsTest do
     assert length(opened) >= 3
   end
 
-  test "what is none raises and says what there is" do
+  test "an unknown name raises and lists the known ones" do
     assert_raise ArgumentError, ~r/protocol of .*:tcp.* got: :tpc/, fn -> Spec.protocol!(:tpc) end
   end
 end

@@ -40,7 +40,7 @@ defmodule Nlns.ReleaseTest do
     eventually(fn -> refute Netns.host_link?(host) end)
   end
 
-  test "what waits for the path is answered before", %{path: path} do
+  test "waiting requests are answered before", %{path: path} do
     requests = for _ <- 1..500, do: Nlns.open_in_netns_async(path, 0)
     assert Nlns.release(path) == :ok
     assert {:message_queue_len, 500} = Process.info(self(), :message_queue_len)
@@ -48,7 +48,7 @@ defmodule Nlns.ReleaseTest do
     for request <- requests, do: request |> handle() |> Handle.close()
   end
 
-  test "there is nothing to release on a path that nobody asked for, or twice", %{path: path} do
+  test "an unused path is released at once, and twice", %{path: path} do
     assert Nlns.release(path) == :ok
     assert Nlns.release("/not/there") == :ok
     assert Nlns.release("a\0b") == :ok

@@ -27,7 +27,7 @@ defmodule Nlns.StoppedTest do
     assert Proc.threads_outside() == []
   end
 
-  test "what was waiting is answered", %{path: path} do
+  test "waiting requests are answered", %{path: path} do
     requests = for _ <- 1..500, do: Nlns.open_in_netns_async(path, 0)
     :ok = Application.stop(:nlns)
 

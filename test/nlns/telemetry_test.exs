@@ -83,7 +83,7 @@ defmodule Nlns.TelemetryTest do
     assert_received {[:nlns, :open, :stop], _, %{stage: :thread, errno: 110}, _}
   end
 
-  test "what fails before a helper is asked is a failed step too, and no refusal" do
+  test "a failure before the helper is no refusal" do
     before = Map.take(Nlns.info(), [:failed, :refused])
     long = "/" <> String.duplicate("x", 5_000)
     ended = {:pid, 2_147_483_647}

@@ -34,7 +34,7 @@ defmodule Nlns.ThreadsTest do
     assert Enum.uniq(cookies) == [home]
   end
 
-  test "threads of the pool say so by name: one keeper, one watcher, one closer, helpers" do
+  test "threads of the pool have names: manager, watcher, closer, helpers" do
     restart(idle_timeout: :infinity)
     paths = for _ <- 1..3, do: netns()
     on_exit(fn -> Enum.each(paths, &Nlns.release/1) end)

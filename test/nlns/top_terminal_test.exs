@@ -55,7 +55,7 @@ defmodule Nlns.TopTerminalTest do
     assert text =~ "top@#{host} cannot be reached"
   end
 
-  test "what it does not know it refuses" do
+  test "unknown options are refused" do
     for {args, text} <- [
           {["--colour"], "does not take --colour"},
           {["x"], "does not take x"},

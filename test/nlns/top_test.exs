@@ -85,7 +85,7 @@ defmodule Nlns.TopTest do
     end
   end
 
-  test "a name that somebody else chose does nothing to the terminal" do
+  test "hostile names do nothing to the terminal" do
     helpers = [helper(1, path: "/run/netns/\e]0;owned\a", state: :pinned)]
     refute text(nil, info(helpers: helpers), 0, @wide) =~ "\e"
   end

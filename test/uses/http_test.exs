@@ -11,7 +11,7 @@ defmodule Nlns.Uses.HttpTest do
     %{path: path}
   end
 
-  test "a server on a container's loopback answers who asks through nlns, and nobody on the host",
+  test "a server on a container's loopback answers only through nlns",
        %{path: path} do
     # The same port on the host, bound but not listening: no other server can be there.
     {:ok, host} = :socket.open(:inet, :stream, :tcp)

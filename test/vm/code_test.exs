@@ -63,7 +63,7 @@ defmodule Nlns.VM.CodeTest do
     end
   end
 
-  test "what is dropped unused after a purge of Nlns.Native closes", %{paths: [path | _]} do
+  test "unused answers after a purge of Nlns.Native close", %{paths: [path | _]} do
     vm path: path do
       for _ <- 1..10 do
         owner =
