@@ -4,7 +4,7 @@ defmodule Nlns.ConfigTest do
 
   alias Nlns.Config
 
-  test "without settings there are 256 helpers, a second of lingering, 10,000 requests per path" do
+  test "defaults are 256 helpers, a second, 10,000 requests per path" do
     assert Config.new!([]) == %Config{max_helpers: 256, idle_timeout: 1_000, max_queue: 10_000}
   end
 

@@ -21,7 +21,7 @@ defmodule Nlns.IdleTimeoutTest do
     assert System.monotonic_time(:millisecond) - asked >= 199
   end
 
-  test "it lingers from its last use, not from its first", %{path: path} do
+  test "the idle timeout counts from the last use", %{path: path} do
     restart(idle_timeout: 400)
     always(fn -> cookie_at(path) end, 800)
     assert Nlns.info().entered == 1
@@ -55,7 +55,7 @@ defmodule Nlns.IdleTimeoutTest do
     end
   end
 
-  test "a deleted name is noticed by a bind mount's path when it lingers no more",
+  test "a bind mount's helper leaves a deleted name when its idle timeout ends",
        %{path: path, host: host} do
     restart(idle_timeout: 200)
     mounted = Path.join(tmp_dir(), "mounted")

@@ -110,7 +110,7 @@ defmodule Nlns.NetnsCase do
   @doc """
   Opens at `path`, and gives the helper time to settle there.
 
-  One that has not settled yet serves the next path too, and is not at this one any more. The keeper lets
+  One that has not settled yet serves the next path too, and is not at this one any more. The manager lets
   it after 11 ms at most, on a machine that is not busy; on others this is to be tried again.
   """
   def settle(path) do
@@ -174,7 +174,7 @@ defmodule Nlns.NetnsCase do
 
       now = state()
       assert now.vm_threads <= before.vm_threads
-      # The keeper, the watcher, the closer, and each helper that the pool knows of.
+      # The manager, the watcher, the closer, and each helper that the pool knows of.
       assert now.pool_threads == 3 + length(helpers)
     end)
   end

@@ -82,7 +82,7 @@ defmodule Nlns.VM.PrivilegesTest do
       assert Map.keys(calm(callers)) == [:ok]
       assert Nlns.release(hd(paths)) == :ok
       assert netns_of(hd(paths)) not in netns_of(helpers())
-      # When they have lingered the rest have died, too.
+      # When their idle timeout ends, the rest die too.
       assert poll(fn -> netns_of(helpers()) -- [netns_of(System.pid())] == [] end)
       for path <- paths, do: assert(open(path) == :ok)
       assert_all_in_order()

@@ -224,7 +224,7 @@ impl Watcher {
                 None,
             ) {
                 Ok(_) | Err(Errno::INTR) => {}
-                // Nothing it is given can make it fail; if it does, lingering still ends.
+                // Nothing it is given can make it fail. If it does fail, idle timeouts still end.
                 Err(_) => return,
             }
             for event in &events {

@@ -81,7 +81,7 @@ fn on_older_kernels_the_answers_are_the_same() {
                 assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
             }
         }
-        eventually("lingered", || pool.pinned() == 0);
+        eventually("idle timeout ended", || pool.pinned() == 0);
     });
 }
 

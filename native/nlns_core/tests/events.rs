@@ -70,7 +70,7 @@ fn a_helper_that_settles_is_told_once_and_when_it_leaves_why() {
 }
 
 #[test]
-fn a_helper_that_has_lingered_says_how_long_it_was_there() {
+fn left_event_says_how_long_the_helper_was_there() {
     let names = Directory::new();
     let path = names.make("a");
     let idle_timeout = Duration::from_millis(50);

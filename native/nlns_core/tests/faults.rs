@@ -85,7 +85,7 @@ fn a_mount_that_dies_under_an_idle_helper_holds_up_nobody() {
 }
 
 #[test]
-fn what_cannot_be_watched_is_left_soon_after_its_end_however_long_it_may_linger() {
+fn unwatched_namespace_is_left_soon_after_its_end() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let (path, process) = (names.make("a"), Process::start());

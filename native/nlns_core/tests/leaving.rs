@@ -21,7 +21,7 @@ const FOREVER: Config = Config {
 };
 
 #[test]
-fn helpers_stay_where_they_are_used_and_leave_when_they_have_lingered() {
+fn helpers_leave_when_their_idle_timeout_ends() {
     let _alone = ALONE.lock();
     let names = Directory::new();
     let paths = [names.make("a"), names.make("b")];
