@@ -65,6 +65,24 @@ defmodule Nlns.DocsTest do
     end
   end
 
+  # ExDoc finds a page by its base name.
+  test "links_of_module_docs_lead_to_pages" do
+    pages = Enum.map(Mix.Project.config()[:docs][:extras], &Path.basename/1)
+    {:ok, modules} = :application.get_key(:nlns, :modules)
+
+    links =
+      for module <- modules,
+          {:docs_v1, _, _, _, %{"en" => text}, _, docs} <- [Code.fetch_docs(module)],
+          text <- [text | for({_, _, _, %{"en" => text}, _} <- docs, do: text)],
+          [_, target] <- Regex.scan(~r/\]\(([^)\s:]+\.md)[^)]*\)/, text),
+          do: {module, target}
+
+    assert List.keymember?(links, Nlns, 0)
+
+    for {module, target} <- links,
+        do: assert({module, target, Path.basename(target) in pages} == {module, target, true})
+  end
+
   test "each_function_of_nlns_is_in_one_group" do
     groups = Mix.Project.config()[:docs][:groups_for_docs]
     {:docs_v1, _, _, _, _, _, docs} = Code.fetch_docs(Nlns)
