@@ -107,6 +107,7 @@ defmodule Nlns.Telemetry do
   @key __MODULE__
 
   @eio 5
+  @etimedout 110
 
   @doc """
   Executes one event with the numbers of `Nlns.info/0`, and how many helpers are `parked`, `pinned`, `serving` and
@@ -182,7 +183,7 @@ defmodule Nlns.Telemetry do
   # Reports an answer that is no timeout. EIO is the answer of a helper that ended with the request.
   @doc false
   @spec failed(binary() | pos_integer(), Nlns.Netlink.reason()) :: :ok
-  def failed(netns, {:thread, errno}) when errno != @eio do
+  def failed(netns, {:thread, errno}) when errno not in [@eio, @etimedout] do
     with library when library != nil <- library() do
       metadata = %{netns: netns(netns), stage: :thread, errno: errno}
       library.execute([:nlns, :helper, :refused], %{count: 1}, metadata)

@@ -124,8 +124,9 @@ defmodule Nlns.Netlink.ExecuteTest do
 
     eventually(fn ->
       assert Proc.sockets() == sockets
-      info = Nlns.info()
-      assert info.cancelled + info.refused - cancelled - refused == 3
+      # A timeout is no refusal, whichever side sees it first.
+      assert %{refused: ^refused} = info = Nlns.info()
+      assert info.cancelled == cancelled + 3
     end)
   end
 

@@ -21,12 +21,13 @@ pub(crate) struct Stats {
 
 impl Stats {
     /// Counts an error by what it is: an answer of the stage `Thread` is a refusal, except a
-    /// helper's own end.
+    /// helper's own end, and a timeout, which is the caller's.
     ///
     /// Note: before it is answered, so that a caller that has the answer finds it counted.
     pub(crate) fn count(&self, error: Error) {
         let counter = match error {
             Error::DIED => &self.failed,
+            Error::TIMED_OUT => &self.cancelled,
             _ if error.stage == Stage::Thread => &self.refused,
             _ => &self.failed,
         };
