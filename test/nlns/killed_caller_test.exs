@@ -111,6 +111,23 @@ defmodule Nlns.KilledCallerTest do
     assert Proc.sockets() == sockets
   end
 
+  # guides/containers.md; a compressed table keeps terms in the external format.
+  test "a compressed table keeps no handle, and another does", %{path: path, sockets: sockets} do
+    [compressed, plain] = for opts <- [[:compressed], []], do: :ets.new(:t, [:public | opts])
+
+    for table <- [compressed, plain] do
+      put = fn -> :ets.insert(table, {:handle, handle(Nlns.open_in_netns_async(path, 0))}) end
+      put |> Task.async() |> Task.await()
+    end
+
+    eventually(fn -> assert Proc.sockets() == sockets + 1 end)
+    [handle: lost] = :ets.lookup(compressed, :handle)
+    [handle: kept] = :ets.lookup(plain, :handle)
+    assert Handle.to_fd(lost) == {:error, :closed}
+    assert Handle.close(kept) == :ok
+    assert Proc.sockets() == sockets
+  end
+
   test "a handle that is dropped closes with the garbage of a process that lives on",
        %{path: path, sockets: sockets} do
     test = self()
