@@ -6,8 +6,8 @@
 //! | lane | paths | helpers that may serve it at a time |
 //! |---|---|---|
 //! | proven | a helper has entered them at once | all |
-//! | unproven | new ones | all but a share that is kept for proven ones |
-//! | slow | the last turn took long | of these, [`SLOW_AT_ONCE`] that are not blocked |
+//! | unproven | new ones, and those where the last turn failed | all but a share that is kept for the others |
+//! | slow | a helper has entered them, and it took long | [`SLOW_AT_ONCE`] that are not blocked |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crossbeam_queue::SegQueue;
 
 use crate::path::{Pace, Path};
 
-/// One helper in `KEPT` is kept for proven paths. With fewer, paths that block can hold up all others; with
+/// One helper in `KEPT` is kept for paths that were entered before. With fewer, paths that block can hold up all others; with
 /// more, there are fewer helpers for namespaces that are new.
 const KEPT: usize = 4;
 
@@ -36,10 +36,10 @@ pub(crate) struct Ready {
     proven: SegQueue<Arc<Path>>,
     unproven: SegQueue<Arc<Path>>,
     slow: SegQueue<Arc<Path>>,
-    /// Helpers that serve a path which is not proven.
+    /// Helpers that serve an unproven path.
     on_trial: AtomicUsize,
     most_on_trial: usize,
-    /// Of those, helpers that serve a slow one.
+    /// Helpers that serve a slow path.
     on_slow: AtomicUsize,
     /// Helpers that are blocked for so long that others shall not wait for them, as of the last tick.
     blocked: AtomicUsize,
@@ -110,16 +110,19 @@ impl Ready {
         if let Some(path) = self.proven.pop() {
             return Some(ticket(path, Pace::Proven, None, None));
         }
-        if self.unproven.is_empty() && self.slow.is_empty() {
-            return None;
+        if !self.unproven.is_empty() {
+            let on_trial = Counted::below(&self.on_trial, self.most_on_trial);
+            let path = on_trial.as_ref().and_then(|_| self.unproven.pop());
+            if let Some(path) = path {
+                return Some(ticket(path, Pace::Unproven, on_trial, None));
+            }
         }
-        let on_trial = Some(Counted::below(&self.on_trial, self.most_on_trial)?);
-        if let Some(path) = self.unproven.pop() {
-            return Some(ticket(path, Pace::Unproven, on_trial, None));
+        if self.slow.is_empty() {
+            return None;
         }
         let on_slow = Some(Counted::below(&self.on_slow, self.most_on_slow())?);
         let path = self.slow.pop()?;
-        Some(ticket(path, Pace::Slow, on_trial, on_slow))
+        Some(ticket(path, Pace::Slow, None, on_slow))
     }
 
     fn most_on_slow(&self) -> usize {
@@ -127,9 +130,10 @@ impl Ready {
     }
 
     /// Takes any path, whatever its lane's bound: to refuse its jobs.
-    pub(crate) fn take_to_refuse(&self, proven_too: bool) -> Option<Arc<Path>> {
-        let other = self.unproven.pop().or_else(|| self.slow.pop());
-        other.or_else(|| proven_too.then(|| self.proven.pop()).flatten())
+    pub(crate) fn take_to_refuse(&self, all: bool) -> Option<Arc<Path>> {
+        let entered = || self.slow.pop().or_else(|| self.proven.pop());
+        let unproven = self.unproven.pop();
+        unproven.or_else(|| all.then(entered).flatten())
     }
 
     /// Returns whether a helper that looks now finds a path.
@@ -138,7 +142,7 @@ impl Ready {
         let may_be_slow = || self.on_slow.load(Ordering::SeqCst) < self.most_on_slow();
         !self.proven.is_empty()
             || !self.unproven.is_empty() && may_try()
-            || !self.slow.is_empty() && may_try() && may_be_slow()
+            || !self.slow.is_empty() && may_be_slow()
     }
 
     /// Returns how many paths wait, and how many of them are proven.
@@ -147,7 +151,7 @@ impl Ready {
         (proven + self.unproven.len() + self.slow.len(), proven)
     }
 
-    /// Returns the most helpers that may serve paths which are not proven.
+    /// Returns the most helpers that may serve unproven paths.
     pub(crate) fn most_on_trial(&self) -> usize {
         self.most_on_trial
     }
@@ -206,14 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn share_of_helpers_is_kept_for_proven_paths() {
+    fn share_of_helpers_is_kept_for_entered_paths() {
         let ready = Ready::new(8);
         push(&ready, Pace::Unproven, 8);
         let mut tickets: Vec<_> = std::iter::from_fn(|| ready.take()).collect();
         assert_eq!(tickets.len(), 6);
         assert!(!ready.has_work());
-        push(&ready, Pace::Proven, 1);
-        assert!(ready.has_work() && ready.take().is_some());
+        for pace in [Pace::Proven, Pace::Slow] {
+            push(&ready, pace, 1);
+            assert!(ready.has_work() && ready.take().is_some());
+            assert!(!ready.has_work());
+        }
         tickets.pop();
         assert!(ready.has_work() && ready.take().is_some());
     }

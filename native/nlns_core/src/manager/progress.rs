@@ -102,9 +102,9 @@ impl Manager {
     }
 
     /// Answers what waits for a turn now with `error`: no helper can serve it.
-    pub(super) fn refuse_ready(&self, error: Error, proven_too: bool) {
+    pub(super) fn refuse_ready(&self, error: Error, all: bool) {
         for _ in 0..self.shared.ready().len().0 {
-            let Some(path) = self.shared.ready().take_to_refuse(proven_too) else {
+            let Some(path) = self.shared.ready().take_to_refuse(all) else {
                 return;
             };
             // A caller that asks again on being refused may meet a helper that is back.

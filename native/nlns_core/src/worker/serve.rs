@@ -19,8 +19,8 @@ use crate::stats::Stats;
 /// 5 µs a request), fewer pays for the look more often (2 µs).
 const BATCH: usize = 64;
 
-/// A look or a request that takes longer makes its path a slow one. Less, and a turn that lost its processor
-/// looks slow; more, and a few paths that are slower hold up all that are not.
+/// A look or a request that takes longer makes its path a slow one. Less, and more turns that lost their
+/// processor look slow; more, and a few paths that are slower hold up all that are not.
 const SLOW: Duration = Duration::from_millis(1);
 
 impl Worker<'_> {
@@ -131,12 +131,11 @@ impl ServingGuard<'_, '_, '_> {
             let cpu = worker.serve_jobs(path, &mut due, reached)?;
             worker.caller.served(cpu, is_all);
             let served = worker.shared.now().saturating_sub(self.began + looked);
-            self.pace = if looked >= SLOW || served >= SLOW * count.max(1) as u32 {
-                Pace::Slow
-            } else if reached.is_ok() {
-                Pace::Proven
-            } else {
-                Pace::Unproven
+            let is_slow = looked >= SLOW || served >= SLOW * count.max(1) as u32;
+            self.pace = match reached {
+                Err(_) => Pace::Unproven,
+                Ok(()) if is_slow => Pace::Slow,
+                Ok(()) => Pace::Proven,
             };
         }
         match reached {
