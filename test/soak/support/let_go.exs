@@ -4,7 +4,7 @@ defmodule Nlns.Soak.LetGo do
   # where a helper sleeps in the namespace, or slept until it was released, beside namespaces that nlns
   # never touched, by turns.
   #
-  # NB: for a pool with `idle_timeout: :infinity`, so that nobody leaves by himself.
+  # Note: for a pool with `idle_timeout: :infinity`, so that no helper leaves by itself.
 
   alias Nlns.Netns
 
@@ -15,6 +15,8 @@ defmodule Nlns.Soak.LetGo do
   def measure(count, how) when how in [:pinned, :released] do
     {ours, untouched} = make(2 * count) |> Enum.split(count)
     deleter = deleter()
+    # Events are kept from the first call on.
+    Nlns.Native.events()
     pin(Map.new(ours, fn {name, _host} -> {Netns.path(name), true} end))
 
     if how == :released,
@@ -47,8 +49,8 @@ defmodule Nlns.Soak.LetGo do
     pairs
   end
 
-  # A helper that has not fallen asleep yet serves the next path too, and is not there any more: so a
-  # pause after each, and once more for those that are missing.
+  # A helper that has just fallen asleep serves the next path too, and is not there any more: so each is
+  # awaited to settle, which is an event, and the missing ones are opened once more.
   defp pin(paths) do
     there = for %{path: path, state: :pinned} <- Nlns.info().helpers, into: %{}, do: {path, true}
     missing = Map.keys(paths) -- Map.keys(there)
@@ -56,10 +58,27 @@ defmodule Nlns.Soak.LetGo do
     for path <- missing do
       {:ok, fd} = Nlns.open_in_netns(path, 0)
       Nlns.close_fd(fd)
+      await_pinned(path)
+      # Longer than it is the first to be woken, wherever it is.
       Process.sleep(2)
     end
 
     if missing != [], do: pin(paths)
+  end
+
+  defp await_pinned(path) do
+    case Nlns.Native.events() do
+      [] ->
+        receive do
+          {:nlns, :events} -> await_pinned(path)
+        after
+          @patience -> raise "no helper has settled in #{path} within #{@patience} ms"
+        end
+
+      events ->
+        unless Enum.any?(events, &match?({:pinned, _helper, ^path, _count}, &1)),
+          do: await_pinned(path)
+    end
   end
 
   # One ip(8) for all, so that starting it is not measured.

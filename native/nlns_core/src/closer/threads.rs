@@ -88,8 +88,8 @@ impl Closers {
     pub(crate) fn spawn_missing(&mut self) -> bool {
         let queues = self.queues.clone();
         // Not until one fails: each has something to be closed.
-        let started: Vec<_> = queues.iter().map(|queue| self.spawn_for(queue)).collect();
-        started.into_iter().all(|started| started)
+        let spawn = |all, queue| self.spawn_for(queue) && all;
+        queues.iter().fold(true, spawn)
     }
 
     fn spawn_for(&mut self, queue: &Queue) -> bool {
