@@ -17,7 +17,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use injected::{FOREVER, Faults};
 use support::netns::Directory;
-use support::{PATIENCE, Running, eventually, skipped, tasks};
+use support::{PATIENCE, Running, eventually, skipped, tasks, waking_is_quick};
 
 /// Tests look for the process's helpers and take a processor, so they run one at a time.
 static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -33,6 +33,9 @@ fn a_helper_that_gets_no_turn_where_it_stays_goes_elsewhere() {
     let Some((here, elsewhere)) = two_processors() else {
         return skipped("it takes two processors");
     };
+    if !waking_is_quick(here) {
+        return skipped("waking takes too long on this processor for a helper to stay");
+    }
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(ONE);
@@ -68,6 +71,9 @@ fn a_helper_whose_turn_is_taken_in_the_middle_of_a_request_goes_elsewhere() {
     let Some((here, elsewhere)) = two_processors() else {
         return skipped("it takes two processors");
     };
+    if !waking_is_quick(here) {
+        return skipped("waking takes too long on this processor for a helper to stay");
+    }
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(ONE);
@@ -107,6 +113,9 @@ fn a_path_whose_helper_has_to_look_at_another_first_does_not_wait_for_that_for_e
     let Some((here, elsewhere)) = two_processors() else {
         return skipped("it takes two processors");
     };
+    if !waking_is_quick(here) {
+        return skipped("waking takes too long on this processor for a helper to stay");
+    }
     let names = Directory::new();
     let (there, other) = (names.make("a"), names.make("b"));
     let Some(faults) = Faults::new() else { return };

@@ -315,3 +315,35 @@ pub fn threads_are_in(path: &Path) -> bool {
         .map(netns)
         .any(|task| inode(&task).is_ok_and(|inode| inode == there))
 }
+
+/// Returns whether two threads of one processor wake each other quickly enough for a helper to stay on it:
+/// an emulated processor may not.
+pub fn waking_is_quick(cpu: usize) -> bool {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    const ROUNDS: usize = 500;
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    let (ask, asked) = bounded(0);
+    let (answer, answered) = bounded(0);
+    let there = std::thread::spawn(move || {
+        sched_setaffinity(None, &only).unwrap();
+        asked.iter().for_each(|()| answer.send(()).unwrap());
+    });
+    let here = std::thread::spawn(move || {
+        sched_setaffinity(None, &only).unwrap();
+        let mut times: Vec<_> = (0..ROUNDS)
+            .map(|_| {
+                let began = Instant::now();
+                ask.send(()).unwrap();
+                answered.recv().unwrap();
+                began.elapsed() / 2
+            })
+            .collect();
+        times.sort();
+        // Others may have the processor now and then.
+        times[times.len() / 10]
+    });
+    let waking = here.join().unwrap();
+    there.join().unwrap();
+    waking < Duration::from_micros(15)
+}
