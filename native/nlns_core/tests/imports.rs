@@ -1,25 +1,37 @@
 //! Imports point one way: no two modules of a crate depend on each other, however indirectly. A module and
 //! its children count as one.
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+
+use support::skipped;
 
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn core_imports_point_one_way() {
-    assert_eq!(circle(&imports("src")), None);
+    let Some(imports) = imports("src") else {
+        return;
+    };
+    assert_eq!(circle(&imports), None);
 }
 
 #[test]
 fn border_imports_point_one_way() {
-    assert_eq!(circle(&imports("../nlns/src")), None);
+    let Some(imports) = imports("../nlns/src") else {
+        return;
+    };
+    assert_eq!(circle(&imports), None);
 }
 
 #[test]
 fn circle_is_found() {
-    let mut imports = imports("src");
+    let Some(mut imports) = imports("src") else {
+        return;
+    };
     assert!(imports["pool"].contains("shared"));
     // The arrow that once made the pool a part of all it is made of.
     imports.get_mut("shared").unwrap().insert("pool".to_owned());
@@ -27,16 +39,20 @@ fn circle_is_found() {
     assert!(circle.contains(&"pool".to_owned()) && circle.contains(&"shared".to_owned()));
 }
 
-/// Which modules each module of a crate names, tests left out.
-fn imports(source: &str) -> Imports {
+/// Which modules each module of a crate names, tests left out. None where the test runs without its sources.
+fn imports(source: &str) -> Option<Imports> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+    if !root.exists() {
+        skipped("the sources are not where they were compiled");
+        return None;
+    }
     let mut imports = Imports::new();
     read(&root, None, &mut imports);
     let modules: BTreeSet<_> = imports.keys().cloned().collect();
     for (module, named) in &mut imports {
         named.retain(|name| modules.contains(name) && name != module);
     }
-    imports
+    Some(imports)
 }
 
 fn read(directory: &Path, module: Option<&str>, imports: &mut Imports) {
