@@ -64,6 +64,17 @@ defmodule Nlns.Proc do
   @doc "The threads of the pool."
   def pool_threads, do: Enum.filter(threads(), &String.starts_with?(&1.name, "nlns"))
 
+  @doc "The state of a thread as proc(5) has it: \"D\" while it waits in the kernel and for no signal."
+  @spec state(String.t()) :: String.t() | nil
+  def state(tid) do
+    with {:ok, stat} <- :prim_file.read_file("/proc/self/task/#{tid}/stat") do
+      [_, rest] = String.split(stat, ") ", parts: 2)
+      String.first(rest)
+    else
+      {:error, _} -> nil
+    end
+  end
+
   @doc "The helper threads."
   def helper_threads, do: Enum.filter(threads(), &(&1.name == "nlns-helper"))
 
