@@ -83,31 +83,27 @@ defmodule Nlns.Arguments do
 
       iex> Nlns.Arguments.timeout_of!(timeout: :infinity)
       :infinity
-
-      iex> Nlns.Arguments.timeout_of!(timout: 100)
-      ** (ArgumentError) unknown option :timout; there is :timeout (ms or :infinity)
   """
   @spec timeout_of!(timeout: timeout()) :: timeout()
   def timeout_of!([]), do: @timeout
-  def timeout_of!([{:timeout, timeout} | opts]), do: timeout_of!(opts, timeout!(timeout))
-  def timeout_of!([option | _]), do: unknown!(option)
 
-  def timeout_of!(opts) do
+  def timeout_of!(opts),
+    do: opts |> options!(timeout: @timeout) |> Keyword.fetch!(:timeout) |> timeout!()
+
+  @doc """
+  Returns options with the defaults of those that are not given; any other raises.
+
+      iex> Nlns.Arguments.options!([max_reply: 100], timeout: 5_000, max_reply: 16_000)
+      [timeout: 5000, max_reply: 100]
+
+      iex> Nlns.Arguments.options!([timout: 100], timeout: 5_000)
+      ** (ArgumentError) unknown keys [:timout] in [timout: 100], the allowed keys are: [:timeout]
+  """
+  @spec options!(keyword(), keyword()) :: keyword()
+  def options!(opts, defaults) when is_list(opts), do: Keyword.validate!(opts, defaults)
+
+  def options!(opts, _defaults) do
     raise ArgumentError, "expected a keyword list of options, got: #{inspect(opts)}"
-  end
-
-  # The first value of a key counts, as in Keyword.get/2.
-  defp timeout_of!(opts, timeout) do
-    _ = timeout_of!(opts)
-    timeout
-  end
-
-  defp unknown!({key, _value}) when is_atom(key) do
-    raise ArgumentError, "unknown option #{inspect(key)}; there is :timeout (ms or :infinity)"
-  end
-
-  defp unknown!(option) do
-    raise ArgumentError, "expected options as [timeout: ms], got: #{inspect(option)}"
   end
 
   @doc "Checks that a request is the calling process's own."

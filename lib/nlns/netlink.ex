@@ -44,6 +44,10 @@ defmodule Nlns.Netlink do
   The kernel marks a dump that was changed meanwhile (`NLM_F_DUMP_INTR`). It is asked for again, five times in
   all.
 
+  The end of an answer is the `:done` of a dump, or else the acknowledgement. A family that acknowledges a
+  request and answers it only afterwards, as `:audit` does, is for `Nlns.open_socket/5`. So are events, and a
+  family that acknowledges nothing: there an exchange ends with its `timeout`.
+
   ## Errors
 
     * `{stage, errno}` for `:open`, `:setns`, `:socket` and `:thread`, as of every function of `Nlns`
@@ -161,9 +165,6 @@ defmodule Nlns.Netlink do
   """
   @doc since: "0.1.0"
   @spec stream(Enumerable.t(), protocol(), request(), stream_opts()) :: Enumerable.t()
-  def stream(netnss, protocol, request, opts \\ []) do
-    {stream_opts, opts} = Keyword.split(opts, [:max_in_flight, :ordered])
-    template = Exchange.new!(protocol, request, opts)
-    Stream.new!(netnss, template, stream_opts)
-  end
+  def stream(netnss, protocol, request, opts \\ []),
+    do: Stream.new!(netnss, protocol, request, opts)
 end

@@ -74,13 +74,16 @@ defmodule Nlns.Netlink.ExecuteTest do
           {:route, %Message{type: 18, flags: :dumps}, []},
           {:route, Links.dump(), [timeout: -1]},
           {:route, Links.dump(), [max_reply: 0]},
-          {:route, Links.dump(), [max_replies: 1]},
           {:route, Links.dump(), :timeout}
         ] do
       assert_raise ArgumentError, fn -> Netlink.execute(path, protocol, request, opts) end
     end
 
     assert_raise ArgumentError, fn -> Netlink.execute(:path, :route, Links.dump()) end
+
+    assert_raise ArgumentError, ~r/allowed keys are: \[:timeout, :max_reply\]/, fn ->
+      Netlink.execute(path, :route, Links.dump(), max_replies: 1)
+    end
   end
 
   test "async_answer_is_one_message", %{path: path} do

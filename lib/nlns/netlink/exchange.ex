@@ -41,7 +41,7 @@ defmodule Nlns.Netlink.Exchange do
   @request 0x001
   @ack 0x004
 
-  @max_reply 16 * 1024 * 1024
+  @defaults [timeout: 5_000, max_reply: 16 * 1024 * 1024]
   # The kernel's own bound for one buffer, and far beyond what any answer has.
   @largest_reply 2_147_483_647
 
@@ -64,19 +64,23 @@ defmodule Nlns.Netlink.Exchange do
   @doc "Makes an exchange without its namespace."
   @spec new!(Nlns.Netlink.protocol(), Nlns.Netlink.request(), keyword()) :: t()
   def new!(protocol, request, opts) do
-    {max_reply, opts} = pop_max_reply!(opts)
+    opts = Arguments.options!(opts, @defaults)
     protocol = protocol!(protocol)
 
     %__MODULE__{
       protocol: protocol,
       request: encode!(protocol, request),
-      timeout: Arguments.timeout_of!(opts),
-      max_reply: max_reply
+      timeout: Arguments.timeout!(opts[:timeout]),
+      max_reply: max_reply!(opts[:max_reply])
     }
   end
 
   @spec in_netns!(t(), Nlns.netns()) :: t()
   def in_netns!(exchange, netns), do: %{exchange | netns: Spec.netns!(netns)}
+
+  @doc "The options and their defaults."
+  @spec defaults() :: keyword()
+  def defaults, do: @defaults
 
   @doc """
   The number of a protocol.
@@ -177,17 +181,10 @@ defmodule Nlns.Netlink.Exchange do
     raise ArgumentError, "expected a %Nlns.Netlink.Message{}, got: #{inspect(other)}"
   end
 
-  defp pop_max_reply!(opts) do
-    case is_list(opts) and List.keytake(opts, :max_reply, 0) do
-      {{:max_reply, size}, opts} when size in 1..@largest_reply ->
-        {size, opts}
+  defp max_reply!(size) when size in 1..@largest_reply, do: size
 
-      {{:max_reply, size}, _opts} ->
-        raise ArgumentError,
-              "expected a max_reply of 1 to #{@largest_reply} bytes, got: #{inspect(size)}"
-
-      _none ->
-        {@max_reply, opts}
-    end
+  defp max_reply!(other) do
+    raise ArgumentError,
+          "expected a max_reply of 1 to #{@largest_reply} bytes, got: #{inspect(other)}"
   end
 end

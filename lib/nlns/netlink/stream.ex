@@ -2,10 +2,10 @@ defmodule Nlns.Netlink.Stream do
   @moduledoc false
   # Exchanges in many namespaces, a bounded number at a time, by the process that takes the elements.
 
+  alias Nlns.{Arguments, Netlink, Request}
   alias Nlns.Netlink.Exchange
-  alias Nlns.Request
 
-  @max_in_flight 64
+  @defaults [max_in_flight: 64, ordered: true]
   @largest 100_000
 
   # `next` continues the enumeration of namespaces, and is nil when that has ended or raised.
@@ -14,10 +14,13 @@ defmodule Nlns.Netlink.Stream do
   @enforce_keys [:next, :exchange, :most, :ordered]
   defstruct @enforce_keys ++ [flights: %{}, order: :queue.new()]
 
-  @spec new!(Enumerable.t(), Exchange.t(), keyword()) :: Enumerable.t()
-  def new!(netnss, exchange, opts) do
-    most = max_in_flight!(Keyword.get(opts, :max_in_flight, @max_in_flight))
-    ordered = ordered!(Keyword.get(opts, :ordered, true))
+  @spec new!(Enumerable.t(), Netlink.protocol(), Netlink.request(), keyword()) :: Enumerable.t()
+  def new!(netnss, protocol, request, opts) do
+    opts = Arguments.options!(opts, @defaults ++ Exchange.defaults())
+    {own, opts} = Keyword.split(opts, Keyword.keys(@defaults))
+    exchange = Exchange.new!(protocol, request, opts)
+    most = max_in_flight!(own[:max_in_flight])
+    ordered = ordered!(own[:ordered])
 
     start = fn ->
       next = &Enumerable.reduce(netnss, &1, fn netns, _ -> {:suspend, {:netns, netns}} end)
