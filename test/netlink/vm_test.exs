@@ -2,9 +2,8 @@ Code.require_file("../vm/support/vm.exs", __DIR__)
 
 defmodule Nlns.Netlink.VMTest do
   # Exchanges under way while the code goes, the application or the VM stops, or a path blocks.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.{BlockedMount, Netns}
 
   setup do

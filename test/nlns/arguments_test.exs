@@ -1,5 +1,6 @@
 defmodule Nlns.ArgumentsTest do
   use Nlns.NetnsCase
+  @moduletag netns: false
 
   # Not written as literals, so that neither the compiler nor dialyzer knows better.
   defp bad(term), do: term |> :erlang.term_to_binary() |> :erlang.binary_to_term()
@@ -60,6 +61,7 @@ defmodule Nlns.ArgumentsTest do
     end
   end
 
+  @tag netns: true
   test "arguments of the replaced library are accepted" do
     path = netns()
     charlist = String.to_charlist(path)

@@ -1,9 +1,7 @@
 defmodule Nlns.BangTest do
   use Nlns.NetnsCase
-  doctest Nlns.Error
-  doctest Nlns.Errno
 
-  alias Nlns.{Errno, Error}
+  alias Nlns.Error
 
   setup do
     %{path: netns()}
@@ -66,33 +64,4 @@ defmodule Nlns.BangTest do
       assert Exception.message(error) =~ "taken or closed before"
     end
   end
-
-  test "every function of the API that returns an error has such a variant" do
-    for module <- [Nlns, Handle], {{name, arity}, clauses} <- specs(module) do
-      if fails?(clauses),
-        do: assert(function_exported?(module, :"#{name}!", arity), "#{name}/#{arity}")
-    end
-  end
-
-  test "errnos have the names that the system's own files know" do
-    header =
-      Enum.map_join(["errno-base.h", "errno.h"], &File.read!("/usr/include/asm-generic/" <> &1))
-
-    for [_, name, number] <- Regex.scan(~r/^#define\s+(E\w+)\s+(\d+)/m, header) do
-      atom = name |> String.downcase() |> String.to_atom()
-      assert {name, Errno.atom(String.to_integer(number))} == {name, atom}
-      assert Errno.number(atom) == String.to_integer(number)
-    end
-  end
-
-  defp specs(module) do
-    {:ok, specs} = Code.Typespec.fetch_specs(module)
-
-    for {{name, _}, _} = spec <- specs,
-        not String.ends_with?("#{name}", "!"),
-        name != :info,
-        do: spec
-  end
-
-  defp fails?(clauses), do: inspect(clauses, limit: :infinity) =~ ":error}"
 end

@@ -1,5 +1,6 @@
 defmodule Nlns.ConfigTest do
   use Nlns.NetnsCase
+  @moduletag netns: false
   doctest Nlns.Config
 
   alias Nlns.Config

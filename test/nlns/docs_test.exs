@@ -1,7 +1,7 @@
 defmodule Nlns.DocsTest do
-  # Every Elixir block of the README and the guides runs as it stands, in the order of the page, with
-  # a namespace in the place of "blue". Every link leads somewhere, in the checkout and in what Hex packs.
-  use Nlns.NetnsCase
+  # What the pages name is there: links, functions, tests. Every link leads somewhere, in the checkout and in what
+  # Hex packs. That their code runs: docs_code_test.exs.
+  use ExUnit.Case, async: true
 
   @pages ["README.md", "CHANGELOG.md" | Path.wildcard("guides/*.md")]
   @packed ["LICENSE" | @pages]
@@ -9,13 +9,6 @@ defmodule Nlns.DocsTest do
 
   for page <- @pages do
     @page page
-    test "the code in #{page} runs" do
-      path = netns()
-      blocks = blocks(File.read!(@page), "elixir")
-      run(blocks, Path.basename(path))
-      Nlns.release(path)
-    end
-
     test "links_of_#{page}_lead_to_packed_files" do
       for target <- targets(@page), not (target =~ ~r/^(https?:|#)/) do
         path =
@@ -104,6 +97,17 @@ defmodule Nlns.DocsTest do
     end
   end
 
+  test "each_function_that_fails_has_one_that_raises" do
+    for module <- [Nlns, Nlns.Handle, Nlns.Netlink],
+        Code.ensure_loaded!(module),
+        {:ok, specs} = Code.Typespec.fetch_specs(module),
+        {{name, arity}, clauses} <- specs,
+        name = to_string(name),
+        not String.ends_with?(name, "!") and name != "info" and fails?(clauses) do
+      assert function_exported?(module, :"#{name}!", arity), "#{name}/#{arity}"
+    end
+  end
+
   # https://keepachangelog.com
   test "changelog_has_this_version_and_only_the_usual_headings" do
     text = File.read!("CHANGELOG.md")
@@ -172,55 +176,6 @@ defmodule Nlns.DocsTest do
     end
   end
 
-  defp blocks(text, language) do
-    for [_, code] <- Regex.scan(~r/^```#{language}\n(.*?)^```/ms, text), do: code
-  end
-
-  # In a process of its own, so that whatever it opens and keeps is closed with it.
-  defp run(blocks, name) do
-    task =
-      Task.async(fn ->
-        for block <- blocks, do: block |> String.replace("blue", name) |> run_block()
-
-        # Processes that it started and linked end with it, before the test looks for what is left.
-        {:links, links} = Process.info(self(), :links)
-        for pid <- links, is_pid(pid), pid != hd(Process.get(:"$ancestors")), do: stop(pid)
-      end)
-
-    Task.await(task, within(10_000))
-  end
-
-  defp run_block(block) do
-    cond do
-      block =~ ~r/^import Config/ -> Nlns.Config.new!(config(block))
-      block =~ ~r/^\{:nlns, / -> assert {:nlns, [_ | _]} = eval(block)
-      true -> eval(block)
-    end
-  end
-
-  defp config(block) do
-    file = Path.join(tmp_file_dir(), "config.exs")
-    File.write!(file, block)
-    [nlns: values] = Config.Reader.read!(file)
-    File.rm!(file)
-    values
-  end
-
-  defp tmp_file_dir do
-    dir = Path.join(System.tmp_dir!(), Nlns.Netns.unique("nlnsdocs"))
-    File.mkdir_p!(dir)
-    dir
-  end
-
-  defp eval(block) do
-    {value, _bindings} = Code.eval_string(block, [], file: "docs")
-    value
-  end
-
-  defp stop(pid) do
-    Process.unlink(pid)
-    ref = Process.monitor(pid)
-    Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^ref, _, _, _}, within(5_000)
-  end
+  # Whether one of its specs has an error.
+  defp fails?(clauses), do: inspect(clauses, limit: :infinity) =~ ":error}"
 end

@@ -3,9 +3,8 @@ Code.require_file("../vm/support/vm.exs", __DIR__)
 defmodule Nlns.FaultsTest do
   # Limits that are reached, and a mount that does not answer, in VMs of their own. Each step of an
   # open that the kernel refuses, one by one: native/nlns_core/tests/faults.rs.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.{BlockedMount, Netns}
 
   setup do

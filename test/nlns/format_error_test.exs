@@ -1,5 +1,6 @@
 defmodule Nlns.FormatErrorTest do
   use Nlns.NetnsCase
+  @moduletag netns: false
   doctest Nlns, only: [format_error: 1, format_error: 2]
 
   @sentences [

@@ -1,5 +1,5 @@
 defmodule Nlns.LibraryTest do
-  # A library that cannot be loaded: the application does not start, and one sentence says why.
+  # The library as a file. Where it cannot be loaded, the application does not start, and one sentence says why.
   use ExUnit.Case, async: true
 
   alias Nlns.Library
@@ -42,6 +42,7 @@ defmodule Nlns.LibraryTest do
            end) =~ ~r"native library: .*Nlns\.Notive.*; build it here"
   end
 
+  @tag netns: true
   test "one that becomes whole is loaded by the next start" do
     assert start_without(fn path -> File.rename!(path, path <> ".away") end, """
            path = Nlns.Library.path()
@@ -63,6 +64,12 @@ defmodule Nlns.LibraryTest do
     path = Path.join(tmp_file("an archive"), "nlns/priv/native/libnlns.so")
     assert {found, "make a release" <> _} = Library.explain(path, "Failed")
     assert found =~ "is inside an archive"
+  end
+
+  # That helpers survive a purge without it is an accident of what they have called, so no crash shows it.
+  test "it is marked to stay mapped when its module is purged" do
+    {dynamic, 0} = System.cmd("readelf", ["--dynamic", Library.path()])
+    assert dynamic =~ "NODELETE"
   end
 
   # What starting the application says in a VM of its own, whose library was changed before.

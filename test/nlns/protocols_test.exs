@@ -12,6 +12,8 @@ defmodule Nlns.ProtocolsTest do
     for name <- [:default | names], do: assert(Spec.protocol!(name) in 0..262)
   end
 
+  # Raw sockets take the same privileges.
+  @tag netns: true
   test "a name means the number that it means to OTP" do
     # A raw socket can be had for any number but 0, if it is one of a byte.
     opened =

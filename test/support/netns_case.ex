@@ -18,6 +18,8 @@ defmodule Nlns.NetnsCase do
 
   using do
     quote do
+      @moduletag netns: true
+
       import ExUnit.Case, except: [test: 2, test: 3]
       import Nlns.{NetnsCase, Patience}
       alias Nlns.{Handle, Netns, Proc, Rtnetlink}

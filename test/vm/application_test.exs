@@ -2,9 +2,8 @@ Code.require_file("support/vm.exs", __DIR__)
 
 defmodule Nlns.VM.ApplicationTest do
   # The application's stop and start (promise 9): no thread and no namespace outlives the stop.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.{BlockedMount, Netns}
 
   @pinned [config: [idle_timeout: :infinity]]

@@ -5,20 +5,12 @@ defmodule Nlns.VM.CodeTest do
   #
   # NB: no `:code.load_file(Nlns.Native)` while it is not loaded: on OTP 25 that call never returns if
   # a caller has made the code server load the module at the same time, with any `@on_load` there is.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.{BlockedMount, Netns}
 
   setup do
     %{paths: for(_ <- 1..4, do: Netns.new_for_test())}
-  end
-
-  # That helpers survive without it is an accident of what they have called, so no crash shows it.
-  test "the library is marked to stay mapped when its module is purged" do
-    library = Application.app_dir(:nlns, "priv/native/libnlns.so")
-    {dynamic, 0} = System.cmd("readelf", ["--dynamic", library])
-    assert dynamic =~ "NODELETE"
   end
 
   test "Nlns.Native is deleted and purged in a loop, and every caller is answered", %{

@@ -3,9 +3,8 @@ Code.require_file("support/epmd.exs", __DIR__)
 
 defmodule Nlns.VM.DistributionTest do
   # Callers on other nodes (promise 9): descriptors and handles mean something on their own node only.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.{Epmd, Netns}
 
   setup do

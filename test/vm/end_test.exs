@@ -2,9 +2,8 @@ Code.require_file("support/vm.exs", __DIR__)
 
 defmodule Nlns.VM.EndTest do
   # The end of the VM (promise 9): whatever its helpers do, it ends soon and in good order.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.{BlockedMount, Netns}
 
   # 0.1 s without nlns.

@@ -3,9 +3,8 @@ Code.require_file("support/vm.exs", __DIR__)
 defmodule Nlns.VM.FeaturesTest do
   # A whole VM under a filter that answers for every optional feature of the kernel, as an emulator or an
   # older kernel does. Each feature alone: native/nlns_core/tests/features.rs.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.Netns
 
   @source Path.join(__DIR__, "support/filter.c")

@@ -5,9 +5,8 @@ defmodule Nlns.VM.FuzzTest do
   # no crash, and in the end no descriptor and no thread more than before.
   #
   #     NLNS_FUZZ_ROUNDS=1000000 NLNS_FUZZ_SEED=42 mix test test/vm/fuzz_test.exs
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.Netns
 
   @rounds String.to_integer(System.get_env("NLNS_FUZZ_ROUNDS", "10000"))

@@ -3,9 +3,7 @@ Code.require_file("support/vm.exs", __DIR__)
 defmodule Nlns.VM.PidnsTest do
   # A VM in a pid namespace of its own, with the procfs of the one outside, whose numbers mean others. What
   # the core does there, and without any procfs: native/nlns_core/tests/pidns.rs.
-  use ExUnit.Case, async: true
-
-  import Nlns.VM
+  use Nlns.VM
 
   test "a number means the VM's own process where /proc is that of the namespace outside" do
     vm [], wrap: ~w(unshare --pid --fork --kill-child), config: [idle_timeout: :infinity] do

@@ -2,9 +2,8 @@ Code.require_file("support/vm.exs", __DIR__)
 
 defmodule Nlns.VM.PrivilegesTest do
   # What a user needs (promise 11), by VMs that run as one who has it, or not.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.Netns
 
   # Of a user namespace with a single user in it nobody can become another.

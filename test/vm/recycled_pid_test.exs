@@ -3,9 +3,7 @@ Code.require_file("support/vm.exs", __DIR__)
 defmodule Nlns.VM.RecycledPidTest do
   # A container ends while its socket is asked for, and another gets its number. In a process namespace
   # of their own, where nobody else takes numbers and the next one can be chosen (proc(5), ns_last_pid).
-  use ExUnit.Case, async: true
-
-  import Nlns.VM
+  use Nlns.VM
 
   @mount Path.join(__DIR__, "support/blocked_mount.sh")
 

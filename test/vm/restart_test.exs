@@ -3,9 +3,8 @@ Code.require_file("support/vm.exs", __DIR__)
 defmodule Nlns.VM.RestartTest do
   # `:init.restart/0` ends every application and process and boots again in the same operating system
   # process: the native library's statics, and whatever thread was left, meet the new VM.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.{BlockedMount, Netns}
 
   for state <- [:idle, :busy, :stuck] do

@@ -2,9 +2,8 @@ Code.require_file("support/vm.exs", __DIR__)
 
 defmodule Nlns.VM.ThreadsTest do
   # What the pool's threads inherit (promise 3): nothing of the scheduler that happened to start them.
-  use ExUnit.Case, async: true
+  use Nlns.VM
 
-  import Nlns.VM
   alias Nlns.VM.Netns
 
   setup do

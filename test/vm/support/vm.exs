@@ -21,6 +21,16 @@ defmodule Nlns.VM do
   @bound 30_000
   @helpers beams
 
+  @doc "Makes a module of tests that need namespaces, and count nothing of this VM."
+  defmacro __using__(_options) do
+    quote do
+      use ExUnit.Case, async: true
+      @moduletag netns: true
+
+      import Nlns.VM
+    end
+  end
+
   @doc """
   Runs `block` in a new VM, with `bindings` as its variables, to its end; answers what it printed.
 
