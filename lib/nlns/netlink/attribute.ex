@@ -183,7 +183,7 @@ defmodule Nlns.Netlink.Attribute do
   @spec to_map!(binary(), formats()) :: %{optional(atom()) => term()}
   def to_map!(attributes, formats) do
     wanted = for {name, {type, format}} <- formats, do: {type, name, format}
-    found = Scan.last_to_first(attributes, wanted)
+    found = Scan.last_to_first(attributes, Map.new(wanted, &{elem(&1, 0), true}))
 
     # From the last to the first, so that the first of a type is put last, and lists grow at their heads.
     Enum.reduce(found, %{}, &put(wanted, &1, &2))

@@ -20,51 +20,68 @@ defmodule Nlns.Netlink.Scan do
   @spec all(binary()) :: [found()]
   def all(attributes), do: attributes |> last_to_first(:all) |> Enum.reverse()
 
-  @doc "Returns the attributes of the types at the heads of these tuples, or all, from the last to the first."
-  @spec last_to_first(binary(), :all | [tuple()]) :: [found()]
+  @doc "Returns the attributes of the types that are keys of a map, or all, from the last to the first."
+  @spec last_to_first(binary(), :all | %{non_neg_integer() => term()}) :: [found()]
   def last_to_first(attributes, wanted), do: scan(attributes, wanted, byte_size(attributes), [])
 
-  defp find(<<length::native-16, type::native-16, rest::binary>>, wanted, total)
-       when length >= 4 do
-    size = length - 4
-    padding = -length &&& 3
+  defp find(
+         <<length::native-16, type::native-16, bytes::binary-size(length - 4), _::binary>>,
+         wanted,
+         _total
+       )
+       when (type &&& @mask) == wanted,
+       do: {type, bytes}
 
-    case rest do
-      <<bytes::binary-size(size), _::binary>> when (type &&& @mask) == wanted -> {type, bytes}
-      <<_::binary-size(size), _::binary-size(padding), rest::binary>> -> find(rest, wanted, total)
-      <<_::binary-size(size), _::binary>> -> nil
-      _ -> malformed!(total - byte_size(rest) - 4)
-    end
-  end
+  defp find(
+         <<length::native-16, _::16, _::binary-size(length - 4), _::binary-size(-length &&& 3),
+           rest::binary>>,
+         wanted,
+         total
+       ),
+       do: find(rest, wanted, total)
 
   defp find(<<>>, _wanted, _total), do: nil
+
+  defp find(<<length::native-16, _::16, _::binary-size(length - 4), _::binary>>, _wanted, _total),
+    do: nil
+
   defp find(rest, _wanted, total), do: malformed!(total - byte_size(rest))
 
-  defp scan(<<length::native-16, type::native-16, rest::binary>>, wanted, total, found)
-       when length >= 4 do
-    size = length - 4
-    padding = -length &&& 3
+  # Those that nobody wants come first: to skip them makes no binary of them.
+  defp scan(
+         <<length::native-16, type::native-16, _::binary-size(length - 4),
+           _::binary-size(-length &&& 3), rest::binary>>,
+         wanted,
+         total,
+         found
+       )
+       when is_map(wanted) and not is_map_key(wanted, type &&& @mask),
+       do: scan(rest, wanted, total, found)
 
-    case rest do
-      <<bytes::binary-size(size), _::binary-size(padding), rest::binary>> ->
-        scan(rest, wanted, total, keep(wanted, type, bytes, found))
-
-      <<bytes::binary-size(size), _::binary>> ->
-        keep(wanted, type, bytes, found)
-
-      _ ->
-        malformed!(total - byte_size(rest) - 4)
-    end
-  end
+  defp scan(
+         <<length::native-16, type::native-16, bytes::binary-size(length - 4),
+           _::binary-size(-length &&& 3), rest::binary>>,
+         wanted,
+         total,
+         found
+       ),
+       do: scan(rest, wanted, total, [{type, bytes} | found])
 
   defp scan(<<>>, _wanted, _total, found), do: found
-  defp scan(rest, _wanted, total, _found), do: malformed!(total - byte_size(rest))
 
-  defp keep(wanted, type, bytes, found) do
-    if wanted == :all or List.keymember?(wanted, type &&& @mask, 0),
+  # The last may come without its padding.
+  defp scan(
+         <<length::native-16, type::native-16, bytes::binary-size(length - 4), _::binary>>,
+         wanted,
+         _total,
+         found
+       ) do
+    if wanted == :all or is_map_key(wanted, type &&& @mask),
       do: [{type, bytes} | found],
       else: found
   end
+
+  defp scan(rest, _wanted, total, _found), do: malformed!(total - byte_size(rest))
 
   @spec malformed!(non_neg_integer()) :: no_return()
   defp malformed!(offset), do: raise(DecodeError, reason: {:malformed, offset})
