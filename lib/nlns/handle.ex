@@ -11,7 +11,7 @@ defmodule Nlns.Handle do
   """
   @moduledoc since: "0.1.0"
 
-  alias Nlns.{Adopt, Close, Errno, Error, Native}
+  alias Nlns.{Close, Errno, Error, Native, SocketAdoption}
 
   @ebadf 9
 
@@ -44,7 +44,7 @@ defmodule Nlns.Handle do
   """
   @doc since: "0.1.0"
   @spec to_socket(t()) :: {:ok, :socket.socket()} | {:error, :closed | atom()}
-  def to_socket(handle), do: handle |> resource!() |> Adopt.socket()
+  def to_socket(handle), do: handle |> resource!() |> SocketAdoption.socket()
 
   @doc """
   Returns what `to_socket/1` does, or raises `Nlns.Error`: of the stage `:handle` for a handle without a

@@ -68,8 +68,8 @@ defmodule Nlns.Native do
   @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}
   def take(_resource), do: stub()
 
-  @spec lend(resource()) :: {:ok, non_neg_integer(), resource(), boolean()} | {:error, :closed}
-  def lend(_resource), do: stub()
+  @spec borrow(resource()) :: {:ok, non_neg_integer(), resource(), boolean()} | {:error, :closed}
+  def borrow(_resource), do: stub()
 
   @spec close(resource(), reference()) :: :ok | :pending
   def close(_resource, _ref), do: stub()

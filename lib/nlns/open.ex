@@ -3,7 +3,7 @@ defmodule Nlns.Open do
   # Opens with arguments as `Nlns.Native` takes them: submits to the pool, and waits for the answer or leaves it
   # to the mailbox.
 
-  alias Nlns.{Adopt, Errno, Native, Request, Telemetry}
+  alias Nlns.{Errno, Native, Request, SocketAdoption, Telemetry}
 
   @eio 5
 
@@ -24,7 +24,7 @@ defmodule Nlns.Open do
           {:ok, :socket.socket()} | {:error, Nlns.reason()}
   def socket(netns, domain, type, protocol, timeout) do
     with {:ok, resource} <- open(netns, domain, type, protocol, timeout) do
-      case Adopt.socket(resource) do
+      case SocketAdoption.socket(resource) do
         {:ok, socket} -> {:ok, socket}
         {:error, :closed} -> {:error, {:thread, @eio}}
         {:error, reason} -> {:error, {:socket, Errno.number(reason)}}

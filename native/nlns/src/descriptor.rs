@@ -51,7 +51,7 @@ fn take(env: Env<'_>, descriptor: Known) -> Term<'_> {
 /// caller knows, and whether its close is short while it is unused. If the caller dies, the descriptor is
 /// closed with it; as a bare number it would leak.
 #[rustler::nif]
-fn lend(env: Env<'_>, descriptor: Known) -> Term<'_> {
+fn borrow(env: Env<'_>, descriptor: Known) -> Term<'_> {
     match descriptor.take() {
         Some(socket) => {
             let (fd, is_short) = (socket.as_raw_fd(), socket.closes_at_once());

@@ -25,7 +25,7 @@ pub(crate) struct Helper {
     woken_at: AtomicU64,
     /// Before anything else it must leave, or see whether the path still leads where it is.
     check_requested: AtomicBool,
-    /// The number of its thread while that stays on its caller's processor, else 0.
+    /// The number of its thread while that is bound to its caller's processor, else 0.
     pub(crate) bound: AtomicI32,
     unparker: Unparker,
     pub(crate) turn: Turn,
@@ -196,7 +196,7 @@ impl Helper {
         before
     }
 
-    /// Returns whether it stays on one processor.
+    /// Returns whether it is bound to one processor.
     pub(crate) fn is_bound(&self) -> bool {
         self.bound.load(Ordering::SeqCst) != 0
     }

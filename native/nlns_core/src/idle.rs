@@ -61,7 +61,7 @@ struct Sleeper {
 pub(crate) enum Wake {
     /// As many are awake as are wanted.
     AlreadyAwake,
-    /// A sleeper was woken, which stays on one processor or not.
+    /// A sleeper was woken, which is bound to one processor or not.
     Woken { is_bound: bool },
     /// The manager must spawn one.
     Spawn,

@@ -1,6 +1,6 @@
 //! What a helper thread does: take a ready path, get there, serve what waits, sleep.
 
-mod caller;
+mod binding;
 mod exchange;
 mod rest;
 mod serve;
@@ -19,7 +19,7 @@ use crate::path::Path;
 use crate::shared::Shared;
 use crate::turn::Phase;
 
-use caller::Caller;
+use binding::Binding;
 use rest::Rest;
 
 /// One helper thread.
@@ -32,7 +32,7 @@ pub(crate) struct Worker<'a> {
     here: Netns,
     /// When it last served; the idle timeout counts from then, whatever woke it since.
     last_served: Duration,
-    caller: Caller<'a>,
+    binding: Binding<'a>,
     /// A netlink socket of the namespace where this thread is. It holds the namespace, so it is closed before
     /// this thread leaves.
     connection: Option<Connection>,
@@ -49,7 +49,7 @@ pub(crate) fn run(shared: &Shared, host: &Host, me: &Arc<Helper>, parker: Parker
         parker,
         here: host.netns(),
         last_served: shared.now(),
-        caller: Caller::nobody(&me.bound),
+        binding: Binding::unbound(&me.bound),
         connection: None,
     };
     // Its location is unknown, or it retires: in both cases the thread ends, and with it its hold on

@@ -69,7 +69,7 @@ impl Worker<'_> {
                     }
                 }
                 Sleep::UntilIdle => {
-                    self.caller.forget();
+                    self.binding.unbind();
                     self.leave(LeaveReason::Idle)?;
                     self.last_served = self.shared.now();
                 }
@@ -164,8 +164,8 @@ impl Worker<'_> {
         self.me.turn.set(Phase::Awake);
         self.me.clear_woken();
         let woken_at = self.me.woken_at();
-        self.caller
-            .woke_after(self.shared.now().saturating_sub(woken_at));
+        self.binding
+            .note_wake_up(self.shared.now().saturating_sub(woken_at));
         true
     }
 }

@@ -129,7 +129,7 @@ impl ServingGuard<'_, '_, '_> {
         } else {
             let looked = worker.shared.now().saturating_sub(self.began);
             let cpu = worker.serve_jobs(path, &mut due, reached)?;
-            worker.caller.served(cpu, is_all);
+            worker.binding.note_turn(cpu, is_all);
             let served = worker.shared.now().saturating_sub(self.began + looked);
             let is_slow = looked >= SLOW || served >= SLOW * count.max(1) as u32;
             self.pace = match reached {
@@ -153,7 +153,7 @@ impl Worker<'_> {
         due: &mut Due,
         reached: Result<(), Error>,
     ) -> Result<usize, LocationUnknown> {
-        let mut cpu = self.caller.cpu();
+        let mut cpu = self.binding.cpu();
         while let Some(job) = path.pop_due(due) {
             match job {
                 Job::Serve(request) => {

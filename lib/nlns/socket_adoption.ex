@@ -1,4 +1,4 @@
-defmodule Nlns.Adopt do
+defmodule Nlns.SocketAdoption do
   @moduledoc false
   # Makes OTP sockets of descriptors.
   #
@@ -24,7 +24,7 @@ defmodule Nlns.Adopt do
   """
   @spec socket(Native.resource()) :: {:ok, :socket.socket()} | {:error, atom()}
   def socket(resource) do
-    with {:ok, fd, owner, short?} <- Native.lend(resource) do
+    with {:ok, fd, owner, short?} <- Native.borrow(resource) do
       adopted = adopt(fd)
 
       case adopted do
