@@ -10,7 +10,8 @@
 //! that was killed, and `:socket`. Their sockets would pile up, faster opened than closed, until the VM has
 //! no descriptors. So an open of a kind that is slow to close even unused is *held back* while
 //! [`MAX_CLOSING`] sockets of its lane are being closed (see [`Path`](crate::path)). The callers of such
-//! kinds slow down to the rate of closing, and nobody else does: other kinds are never held back.
+//! kinds slow down to the rate of closing. On one path they wait in line, so an open of another slow kind may
+//! wait too, though its own lane has room. Kinds that are quick to close wait only behind their own caller's.
 //!
 //! The bound: an open of such a kind finds fewer than [`MAX_CLOSING`] of its lane being closed. What it adds
 //! is the caller's own, until the caller drops it.

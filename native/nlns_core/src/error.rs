@@ -2,8 +2,8 @@
 
 use rustix::io::Errno;
 
-/// How often in a row a call is made again that was interrupted. Fewer and a storm of signals may be
-/// answered, more and a file system that answers `EINTR` for ever holds a helper for long.
+/// How often in a row a call is made again that was interrupted. With fewer, a storm of signals may become the
+/// answer; with more, a file system that answers `EINTR` for ever holds a helper for long.
 const INTERRUPTIONS: usize = 100;
 
 /// Makes a call that a signal may interrupt (`EINTR`, signal(7)) until it was not. The pool's threads block

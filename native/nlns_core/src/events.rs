@@ -2,7 +2,8 @@
 //! kept until the first fetch. The events are told, and ask nobody.
 //!
 //! A helper goes through a namespace for every turn, which is not worth telling. It is *pinned*, for these
-//! events, when it sleeps there past the grace period. Only those that were pinned tell when they leave.
+//! events, when it sleeps there past the grace period; [`State::Pinned`](crate::State::Pinned) also means one
+//! that has just come. Only those that were pinned tell when they leave.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

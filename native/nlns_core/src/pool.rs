@@ -1,4 +1,4 @@
-//! The pool as its users see it, and its owner: start, open, release, info, events, stop.
+//! The pool as its users see it, and its owner: start, open, exchange, release, info, events, stop.
 
 mod info;
 

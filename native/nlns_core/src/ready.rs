@@ -17,8 +17,8 @@ use crossbeam_queue::SegQueue;
 
 use crate::path::{Pace, Path};
 
-/// One helper in `KEPT` is kept for paths that were entered before. With fewer, paths that block can hold up all others; with
-/// more, there are fewer helpers for namespaces that are new.
+/// One helper in `KEPT` is kept for paths that were entered by their last turn. With fewer, paths that block
+/// can hold up all others; with more, there are fewer helpers for namespaces that are new.
 const KEPT: usize = 4;
 
 /// Helpers that serve slow paths at a time. With fewer, slow paths wait for each other; with more, there are
@@ -82,7 +82,7 @@ impl Ready {
             unproven: SegQueue::new(),
             slow: SegQueue::new(),
             on_trial: AtomicUsize::new(0),
-            // A lone helper serves all, as do two, of which one may block.
+            // Up to three helpers serve every lane: none can be spared.
             most_on_trial: max_helpers - max_helpers / KEPT,
             on_slow: AtomicUsize::new(0),
             blocked: AtomicUsize::new(0),

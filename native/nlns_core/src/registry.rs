@@ -1,4 +1,4 @@
-//! The paths in use, by what they lead to a namespace by.
+//! The paths in use, found by name or process number.
 
 mod shard;
 

@@ -1,5 +1,4 @@
-//! What a helper is doing, and for how many turns it has: one atomic that the helper writes and the manager
-//! judges.
+//! What a helper is doing, in one atomic. The helper writes it; the manager judges it.
 //!
 //! The manager compares it from tick to tick. It never compares times, because time also passes while the
 //! whole process stands still: after SIGSTOP, in a frozen control group, on a suspended machine. No tick

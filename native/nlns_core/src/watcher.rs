@@ -10,9 +10,11 @@
 //! Where neither can be had (no more watches, a kernel without pidfds, the procfs of another pid namespace)
 //! the helper looks again every second. Cases that nlns cannot detect:
 //!
-//! - an unmount without an unlink,
-//! - a process that changes its namespace, or whose main thread ends before it,
-//! - directories further up that are moved, links, or those of a process in another procfs than `/proc`.
+//! - an unmount without an unlink
+//! - a process that changes its namespace
+//! - a main thread that ends before its process
+//! - a renamed directory further up than the path's own, or a directory that is a symbolic link
+//! - a directory that belongs to a process in a procfs other than `/proc`
 //!
 //! In these cases a helper leaves when its idle timeout ends.
 //!

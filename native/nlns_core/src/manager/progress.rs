@@ -1,4 +1,4 @@
-//! One tick: how the helpers get on, that ready paths are served, and jobs that were held back.
+//! One tick: sees how helpers get on, has ready paths served, and schedules held-back jobs.
 //!
 //! A helper that is at the same turn for [`OVERDUE_TICKS`] counts as awake no more, so that another is woken
 //! in its stead; for [`STUCK_TICKS`], and it must be blocked in the kernel. Ticks are counted, not time,
@@ -23,8 +23,8 @@ const OVERDUE_TICKS: u32 = 2;
 /// blocks holds up slow ones; less, and a file system that gets slower by being asked is asked by more helpers.
 const BLOCKED_TICKS: u32 = 20;
 
-/// 1 s. If all helpers are stuck that may serve a path, it is refused. Fewer, and a busy machine refuses what
-/// it would have served.
+/// 1 s. A path is refused when as many helpers are stuck as may ever serve it. Fewer, and a busy machine
+/// refuses what it would have served.
 const STUCK_TICKS: u32 = 200;
 
 /// How often the path of a stuck helper is tried: each 100 ms.
@@ -92,7 +92,8 @@ impl Manager {
         ready == 0
     }
 
-    /// Refuses the ready paths for which every helper that may serve them is stuck.
+    /// Refuses the ready paths for which as many helpers are stuck as may ever serve them. Where the system
+    /// allows fewer threads than that, callers wait for the next thread that can be spawned.
     fn refuse_what_is_stuck(&self, stuck: usize) {
         if stuck >= self.shared.config().max_helpers {
             self.refuse_ready(Error::BUSY, true);

@@ -10,12 +10,13 @@ use crate::netns::NetnsRef;
 use crate::shared::Config;
 use crate::turn::Phase;
 
-/// What a helper is doing.
+/// What a helper is doing at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Asleep or looking for work, in no namespace.
     Parked,
-    /// The same, in a namespace.
+    /// Asleep or looking for work, in a namespace. The event of this name
+    /// ([`EventKind`](crate::EventKind)) tells only of those that stay asleep.
     Pinned,
     /// Serving a batch of requests.
     Serving,
@@ -30,7 +31,7 @@ pub struct HelperInfo {
     pub id: u64,
     /// What it is doing.
     pub state: State,
-    /// What led it where it is, and for how long it has been there.
+    /// What led it where it is, and for how long it has been there, whatever its state.
     pub pinned: Option<(NetnsRef, Duration)>,
     /// Sockets it has opened, and exchanges it has carried out.
     pub served: u64,

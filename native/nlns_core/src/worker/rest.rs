@@ -35,6 +35,7 @@ enum Sleep {
     Grace,
     UntilCheck,
     UntilIdle,
+    /// In no namespace. The last of those that are parked goes on waiting, for the next new namespace.
     Parked,
 }
 
@@ -122,8 +123,7 @@ impl Worker<'_> {
     }
 
     /// Sleeps; `true` if it was woken or has found work, `false` when it has been idle for `limit`. It is awake
-    /// again in both cases. Of those that are parked one goes on waiting, for the next first touch of a
-    /// namespace.
+    /// again in both cases.
     fn sleep(&mut self, sleep: Sleep, limit: Option<Duration>) -> bool {
         let idle = self.shared.idle();
         let is_grace = sleep == Sleep::Grace;

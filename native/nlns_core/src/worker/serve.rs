@@ -15,8 +15,8 @@ use crate::reply::Reply;
 use crate::request::{Job, Request, Task};
 use crate::stats::Stats;
 
-/// Requests served between two looks at the path. More makes other paths wait longer for their turn (some
-/// 5 µs a request), fewer pays for the look more often (2 µs).
+/// Requests served between two looks at the path, and as many that were held back. More makes other paths wait
+/// longer for their turn (some 5 µs a request), fewer pays for the look more often (2 µs).
 const BATCH: usize = 64;
 
 /// A look or a request that takes longer makes its path a slow one. Less, and more turns that lost their
@@ -197,7 +197,8 @@ impl Drop for ServingGuard<'_, '_, '_> {
     }
 }
 
-/// A request that is being served: if the helper panics, or does not know where it is, this is its answer.
+/// A request that is being served: if the helper panics, or does not know where it is, this answers it. A panic
+/// of the reply itself, as it delivers the answer, loses it.
 pub(super) struct PendingReply<'a, T, R: Reply<T> + ?Sized = dyn Reply<T>> {
     reply: Option<Box<R>>,
     stats: &'a Stats,
