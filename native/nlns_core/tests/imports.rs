@@ -1,11 +1,11 @@
-//! Imports point one way: no two modules of a crate depend on each other, however indirectly. A module and
-//! its children count as one.
+//! Imports point one way: no two modules of a crate depend on each other, however indirectly, and none of the
+//! core on a module that its README has in a later layer. A module and its children count as one.
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use support::skipped;
 
@@ -39,13 +39,43 @@ fn circle_is_found() {
     assert!(circle.contains(&"pool".to_owned()) && circle.contains(&"shared".to_owned()));
 }
 
-/// Which modules each module of a crate names, tests left out. None where the test runs without its sources.
-fn imports(source: &str) -> Option<Imports> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
-    if !root.exists() {
+#[test]
+fn layers_of_the_readme_are_in_order() {
+    let (Some(imports), Some(readme)) = (imports("src"), in_crate("README.md")) else {
+        return;
+    };
+    let layers = layers(&fs::read_to_string(readme).unwrap());
+    let named: BTreeSet<_> = layers.keys().collect();
+    assert_eq!(named, imports.keys().collect());
+    assert_eq!(upward(&imports, &layers), []);
+}
+
+#[test]
+fn upward_import_is_found() {
+    let (Some(mut imports), Some(readme)) = (imports("src"), in_crate("README.md")) else {
+        return;
+    };
+    let layers = layers(&fs::read_to_string(readme).unwrap());
+    // No circle: `idle` does not need the clock.
+    imports.get_mut("clock").unwrap().insert("idle".to_owned());
+    assert_eq!(circle(&imports), None);
+    let found = upward(&imports, &layers);
+    assert_eq!(found, [("clock".to_owned(), "idle".to_owned())]);
+}
+
+/// A path in this crate. None where the test runs without its sources.
+fn in_crate(path: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if !path.exists() {
         skipped("the sources are not where they were compiled");
         return None;
     }
+    Some(path)
+}
+
+/// Which modules each module of a crate names, tests left out.
+fn imports(source: &str) -> Option<Imports> {
+    let root = in_crate(source)?;
     let mut imports = Imports::new();
     read(&root, None, &mut imports);
     let modules: BTreeSet<_> = imports.keys().cloned().collect();
@@ -132,6 +162,31 @@ fn circle(imports: &Imports) -> Option<Vec<String>> {
     let depends_on_first = |module: &String| reached(imports, module).contains(first);
     let reached = reached(imports, first).into_iter();
     Some(reached.filter(depends_on_first).collect())
+}
+
+/// The number of the layer of each module, by the table below "## Layers".
+fn layers(readme: &str) -> BTreeMap<String, usize> {
+    let (_, table) = readme.split_once("\n## Layers\n").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with('|'));
+    let mut layers = BTreeMap::new();
+    for (layer, row) in rows.enumerate() {
+        for module in row.split('`').skip(1).step_by(2) {
+            let before = layers.insert(module.to_owned(), layer);
+            assert_eq!(before, None, "{module} is in two layers");
+        }
+    }
+    layers
+}
+
+/// Imports from a layer into a later one.
+fn upward(imports: &Imports, layers: &BTreeMap<String, usize>) -> Vec<(String, String)> {
+    let pairs = imports.iter().flat_map(|(module, named)| {
+        let pair = |name: &String| (module.clone(), name.clone());
+        named.iter().map(pair)
+    });
+    pairs
+        .filter(|(module, name)| layers[module] < layers[name])
+        .collect()
 }
 
 #[test]
