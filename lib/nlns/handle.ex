@@ -19,7 +19,7 @@ defmodule Nlns.Handle do
   defstruct @enforce_keys
 
   # No @opaque: dialyzer would refuse `%Nlns.Handle{} = handle`, which is how a message is received.
-  @type t :: %__MODULE__{resource: Native.resource()}
+  @type t :: %__MODULE__{resource: reference()}
 
   @doc """
   Moves the descriptor to the caller, who must close it (`Nlns.close_fd/1`).

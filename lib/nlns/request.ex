@@ -18,7 +18,7 @@ defmodule Nlns.Request do
           ref: reference(),
           owner: pid(),
           # nil for a request that was refused at once
-          resource: Native.resource() | nil,
+          resource: reference() | nil,
           # what Nlns.Native.open/5 takes, to tell of a refusal
           netns: binary() | pos_integer() | nil,
           # how long Nlns.await/1 waits
