@@ -31,21 +31,21 @@ defmodule NetnsAgent do
   @spec summary() :: %{atom() => term()}
   def summary do
     samples = for {_namespace, sample} <- namespaces(), do: sample
-    seen = Enum.reject(samples, &is_nil/1)
-    links = Enum.flat_map(seen, & &1.links)
-    sum = fn counter -> links |> Enum.map(&Map.get(&1.rates, counter, 0.0)) |> Enum.sum() end
+    failing = Enum.count(samples, &(&1 && &1.error))
+    links = for %{links: links} <- samples, link <- links, do: link
+    rate = fn names -> Enum.sum(for link <- links, name <- names, do: link.rates[name] || 0.0) end
 
     %{
       node: node(),
       host: elem(:inet.gethostname(), 1) |> to_string(),
       namespaces: length(samples),
-      ok: Enum.count(seen, &is_nil(&1.error)),
-      failing: Enum.count(seen, & &1.error),
+      ok: Enum.count(samples, & &1) - failing,
+      failing: failing,
       interfaces: length(links),
-      receive_rate: sum.(:rx_bytes),
-      transmit_rate: sum.(:tx_bytes),
-      error_rate: sum.(:rx_errors) + sum.(:tx_errors),
-      drop_rate: sum.(:rx_dropped) + sum.(:tx_dropped)
+      receive_rate: rate.([:rx_bytes]),
+      transmit_rate: rate.([:tx_bytes]),
+      error_rate: rate.([:rx_errors, :tx_errors]),
+      drop_rate: rate.([:rx_dropped, :tx_dropped])
     }
   end
 end

@@ -3,8 +3,7 @@ defmodule NetnsAgent.Check do
 
   alias NetnsAgent.{Discovery.Namespace, Text}
 
-  @enforce_keys [:result, :took]
-  defstruct [:result, :took, text: nil]
+  defstruct [:result, :took, :text]
 
   @typedoc """
   `:open`, `:refused` (nothing listens there), `:timeout` (no answer: a filter, a host that is not
@@ -16,20 +15,14 @@ defmodule NetnsAgent.Check do
           text: String.t() | nil
         }
 
-  @doc """
-  Connects, and closes at once.
-
-    * `address` - where to, in the namespace; default `{127, 0, 0, 1}`
-    * `timeout` - ms for all of it; default 1,000
-  """
+  @doc "Connects to `address` in the namespace (127.0.0.1), within `timeout` ms (1,000), and closes at once."
   @spec run(Namespace.t(), :inet.port_number(), keyword()) :: t()
   def run(%Namespace{paths: paths}, port, options) do
     address = Keyword.get(options, :address, {127, 0, 0, 1})
-    started = System.monotonic_time(:microsecond)
-    deadline = started + Keyword.get(options, :timeout, 1_000) * 1_000
-
-    {result, text} = paths |> connect(address, port, deadline) |> result()
-    %__MODULE__{result: result, took: System.monotonic_time(:microsecond) - started, text: text}
+    deadline = now() + Keyword.get(options, :timeout, 1_000)
+    {took, answer} = :timer.tc(fn -> connect(paths, address, port, deadline) end)
+    {result, text} = result(answer)
+    %__MODULE__{result: result, took: took, text: text}
   end
 
   defp connect([path | others], address, port, deadline) do
@@ -37,11 +30,10 @@ defmodule NetnsAgent.Check do
 
     case Nlns.open_socket(path, family, :stream, :tcp, timeout: left(deadline)) do
       {:ok, socket} ->
-        try do
-          :socket.connect(socket, %{family: family, addr: address, port: port}, left(deadline))
-        after
-          :socket.close(socket)
-        end
+        to = %{family: family, addr: address, port: port}
+        answer = :socket.connect(socket, to, left(deadline))
+        :socket.close(socket)
+        answer
 
       # ENOENT: this process has ended, and another may still be in there.
       {:error, {:open, 2}} when others != [] ->
@@ -52,12 +44,12 @@ defmodule NetnsAgent.Check do
     end
   end
 
-  defp left(deadline), do: max(div(deadline - System.monotonic_time(:microsecond), 1_000), 0)
+  defp now, do: System.monotonic_time(:millisecond)
+  defp left(deadline), do: max(deadline - now(), 0)
 
   defp result(:ok), do: {:open, nil}
   defp result({:error, :econnrefused}), do: {:refused, nil}
-  defp result({:error, timeout}) when timeout in [:timeout, :etimedout], do: {:timeout, nil}
-  defp result({:error, {:thread, 110}}), do: {:timeout, nil}
+  defp result({:error, e}) when e in [:timeout, :etimedout, {:thread, 110}], do: {:timeout, nil}
   defp result({:error, {_, _} = reason}), do: {:error, Text.readable(Nlns.format_error(reason))}
   defp result({:error, reason}), do: {:error, to_string(:inet.format_error(reason))}
 end

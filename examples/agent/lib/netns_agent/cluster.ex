@@ -19,6 +19,12 @@ defmodule NetnsAgent.Cluster do
     Task.start_link(&connect/0)
   end
 
+  defp connect do
+    if Node.alive?(), do: Enum.each(nodes() -- [node() | Node.list()], &Node.connect/1)
+    Process.sleep(@connect_every)
+    connect()
+  end
+
   @doc """
   Calls a function on every node that is known, at the same time, and says what became of each call.
 
@@ -31,11 +37,8 @@ defmodule NetnsAgent.Cluster do
     # A call to a node that is not connected would first wait for a connection.
     {connected, lost} = Enum.split_with(nodes(), &(&1 in [node() | Node.list()]))
     answers = :erpc.multicall(connected, module, function, arguments, timeout)
-
-    Enum.sort(
-      Enum.zip(connected, Enum.map(answers, &answer/1)) ++
-        Enum.map(lost, &{&1, {:error, "not connected"}})
-    )
+    lost = for node <- lost, do: {node, {:error, "not connected"}}
+    Enum.sort(lost ++ Enum.zip(connected, Enum.map(answers, &answer/1)))
   end
 
   @doc "Every machine's `NetnsAgent.summary/0`, or why there is none."
@@ -52,12 +55,6 @@ defmodule NetnsAgent.Cluster do
   @doc "This node, those that are configured, and those that are connected."
   @spec nodes() :: [node()]
   def nodes, do: Enum.uniq([node() | Store.get(:nodes, []) ++ Node.list()])
-
-  defp connect do
-    if Node.alive?(), do: Enum.each(nodes() -- [node() | Node.list()], &Node.connect/1)
-    Process.sleep(@connect_every)
-    connect()
-  end
 
   defp answer({:ok, result}), do: {:ok, result}
   defp answer({:error, {:erpc, :noconnection}}), do: {:error, "not connected"}

@@ -34,37 +34,30 @@ defmodule NetnsAgent.Config do
   """
   @spec new!(keyword()) :: t()
   def new!(env) do
-    for {key, _} <- env, not Keyword.has_key?(@defaults, key) do
-      raise ArgumentError, "config :netns_agent, #{key}: no such key"
-    end
+    with [key | _] <- Keyword.keys(env) -- Keyword.keys(@defaults),
+         do: raise(ArgumentError, "config :netns_agent, #{key}: no such key")
 
-    struct!(
-      __MODULE__,
-      for {key, value} <- Keyword.merge(@defaults, env) do
-        case check(key, value) do
-          {:ok, value} ->
-            {key, value}
-
-          true ->
-            {key, value}
-
-          _ ->
-            raise ArgumentError, "config :netns_agent, #{key}: did not expect #{inspect(value)}"
-        end
-      end
-    )
+    settings = for {key, value} <- Keyword.merge(@defaults, env), do: {key, check(key, value)}
+    struct!(__MODULE__, settings)
   end
 
-  defp check(:proc, proc), do: is_nil(proc) or (is_binary(proc) and proc != "")
+  defp check(key, value) do
+    case value?(key, value) do
+      true -> value
+      {:ok, made} -> made
+      _ -> raise ArgumentError, "config :netns_agent, #{key}: did not expect #{inspect(value)}"
+    end
+  end
 
-  defp check(key, list) when key in [:dirs, :hosts],
-    do: list?(list, &(is_binary(&1) and &1 != ""))
+  defp value?(key, nil) when key in [:proc, :only], do: true
+  defp value?(:proc, proc), do: text?(proc)
+  defp value?(key, list) when key in [:dirs, :hosts], do: list?(list, &text?/1)
+  defp value?(:nodes, nodes), do: list?(nodes, &is_atom/1)
+  defp value?(:only, only), do: is_binary(only) && Regex.compile(only)
+  defp value?(:ip, ip), do: is_binary(ip) && :inet.parse_strict_address(to_charlist(ip))
+  defp value?(:port, n), do: n in 0..65_535
+  defp value?(_number, n), do: is_integer(n) and n > 0
 
-  defp check(:nodes, nodes), do: list?(nodes, &is_atom/1)
-  defp check(:only, only), do: is_nil(only) or (is_binary(only) && Regex.compile(only))
-  defp check(:ip, ip), do: is_binary(ip) && :inet.parse_strict_address(String.to_charlist(ip))
-  defp check(:port, n), do: is_integer(n) and n in 0..65_535
-  defp check(_number, n), do: is_integer(n) and n > 0
-
+  defp text?(text), do: is_binary(text) and text != ""
   defp list?(list, fun), do: is_list(list) and Enum.all?(list, fun)
 end

@@ -41,42 +41,38 @@ defmodule NetnsAgent.Discovery do
   @doc "What is there now, by id, the VM's own namespace excepted; and how many were too many."
   @spec scan(Config.t()) :: {%{String.t() => Namespace.t()}, dropped :: non_neg_integer()}
   def scan(config) do
-    {:ok, own} = follow("/proc/self/ns/net")
+    {:ok, %{major_device: nsfs, inode: own}} = look(:process, "/proc/self/ns/net")
+
+    # Files come before processes, in the order of the directories. No name has a slash, and every path has.
+    places = Enum.with_index(files(config.dirs) ++ processes(config.proc))
 
     {found, dropped} =
-      for {{kind, name, path}, order} <-
-            Enum.with_index(files(config.dirs) ++ processes(config.proc)),
-          {:ok, stat} <- [if(kind == :file, do: look(path), else: follow(path))],
-          stat.major_device == own.major_device and stat.inode != own.inode do
-        %{kind: kind, name: name, path: path, order: order, inode: stat.inode, made: stat.ctime}
+      for {{kind, name, path}, order} <- places,
+          {:ok, %{major_device: ^nsfs, inode: inode, ctime: made}} <- [look(kind, path)],
+          inode != own do
+        {inode, {order, kind, name, path, made}}
       end
-      |> Enum.group_by(& &1.inode)
-      |> Enum.sort_by(fn {_inode, [first | _]} -> first.order end)
+      |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
+      |> Enum.sort_by(fn {_inode, places} -> hd(places) end)
       |> Enum.reduce(%{}, &add/2)
       |> Enum.filter(fn {id, _} -> config.only == nil or id =~ config.only end)
-      |> Enum.sort_by(fn {id, _} -> id end)
+      |> Enum.sort()
       |> Enum.split(config.max_namespaces)
 
     {Map.new(found), length(dropped)}
   end
 
-  # Files come before processes, in the order of the directories. No name has a slash, and every path has.
-  defp add({inode, [first | _] = places}, found) do
-    id = if is_map_key(found, first.name), do: Text.readable(first.path), else: first.name
-
-    Map.put(found, id, %Namespace{
-      id: id,
-      identity: {inode, first.made},
-      paths: places |> Enum.take(@max_paths) |> Enum.map(& &1.path),
-      processes: Enum.count(places, &(&1.kind == :process))
-    })
+  defp add({inode, [{_order, _kind, name, path, made} | _] = places}, found) do
+    id = if is_map_key(found, name), do: Text.readable(path), else: name
+    paths = for {_, _, _, path, _} <- Enum.take(places, @max_paths), do: path
+    processes = Enum.count(places, &(elem(&1, 1) == :process))
+    namespace = %Namespace{id: id, identity: {inode, made}, paths: paths, processes: processes}
+    Map.put(found, id, namespace)
   end
 
   defp files(dirs) do
     for dir <- dirs, name <- list(dir), do: {:file, Text.readable(name), dir <> "/" <> name}
   end
-
-  defp processes(nil), do: []
 
   defp processes(proc) do
     pids = for name <- list(proc), {pid, ""} <- [Integer.parse(name)], do: pid
@@ -84,24 +80,27 @@ defmodule NetnsAgent.Discovery do
   end
 
   # Names are bytes. What is not in the file system's encoding comes as a binary already.
+  defp list(nil), do: []
+
   defp list(dir) do
-    case :file.list_dir_all(dir) do
-      {:ok, names} -> Enum.map(names, &bytes/1)
+    with {:ok, names} <- :file.list_dir_all(dir), encoding = :file.native_name_encoding() do
+      for name <- names,
+          do:
+            if(is_list(name),
+              do: :unicode.characters_to_binary(name, :unicode, encoding),
+              else: name
+            )
+    else
       {:error, _} -> []
     end
   end
 
-  defp bytes(name) when is_binary(name), do: name
-
-  defp bytes(name),
-    do: :unicode.characters_to_binary(name, :unicode, :file.native_name_encoding())
-
-  # An inode that nothing keeps is made anew for each look, which is so behind a link to one of procfs.
-  defp look(path) do
-    with {:ok, %{type: :symlink}} <- stat(&:file.read_link_info/2, path), do: follow(path)
+  # An inode that nothing keeps is made anew for each look, which is so of procfs, and behind a link to it.
+  defp look(:file, path) do
+    with {:ok, %{type: :symlink}} <- stat(&:file.read_link_info/2, path), do: look(:process, path)
   end
 
-  defp follow(path) do
+  defp look(:process, path) do
     with {:ok, stat} <- stat(&:file.read_file_info/2, path), do: {:ok, %{stat | ctime: nil}}
   end
 

@@ -8,7 +8,7 @@ defmodule NetnsAgent.Metrics do
   A process makes it, at most once in a second: making it costs more than asking for it.
   """
 
-  use GenServer
+  use Agent
 
   alias NetnsAgent.{Sample, Store, Text}
 
@@ -17,36 +17,33 @@ defmodule NetnsAgent.Metrics do
   # What counts since the start in Nlns.info/0. The others are what is so now.
   @counters ~w(opened failed refused cancelled entered started died)a
 
-  @spec start_link(term()) :: GenServer.on_start()
-  def start_link(_), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+  @spec start_link(term()) :: Agent.on_start()
+  def start_link(_), do: Agent.start_link(fn -> {now(), nil} end, name: __MODULE__)
 
   @spec text() :: binary()
-  def text, do: GenServer.call(__MODULE__, :text, :infinity)
-
-  @impl true
-  def init(nil), do: {:ok, {now(), nil}}
+  def text, do: Agent.get_and_update(__MODULE__, &fresh/1, :infinity)
 
   # Fresh from when it is made: those that asked meanwhile are answered by it, however long it took.
-  @impl true
-  def handle_call(:text, _from, {until, text}) do
+  defp fresh({until, text} = state) do
     if now() < until do
-      {:reply, text, {until, text}}
+      {text, state}
     else
-      text = render(Store.all())
-      {:reply, text, {now() + @fresh, text}, :hibernate}
+      # In a process of its own, with which the memory for it goes.
+      text = Task.await(Task.async(&render/0), :infinity)
+      {text, {now() + @fresh, text}}
     end
   end
 
   defp now, do: System.monotonic_time(:millisecond)
 
-  defp render(rows) do
-    (namespaces(rows) ++ interfaces(rows) ++ agent() ++ pool(Nlns.info()))
-    |> Enum.map(&family/1)
-    |> IO.iodata_to_binary()
+  defp render do
+    rows = Store.all()
+    families = namespaces(rows) ++ interfaces(rows) ++ agent() ++ pool(Nlns.info())
+    IO.iodata_to_binary(for {name, help, values} <- families, do: family(name, help, values))
   end
 
   defp namespaces(rows) do
-    up = for {%{id: id}, %{error: error}} <- rows, do: {labels(netns: id), boolean(error == nil)}
+    up = for {%{id: id}, %{error: error}} <- rows, do: {labels(netns: id), boolean(!error)}
 
     info =
       for {%{id: id, paths: [path | _]}, sample} <- rows do
@@ -63,9 +60,9 @@ defmodule NetnsAgent.Metrics do
   # The labels are made once for an interface and used for all of its counters.
   defp interfaces(rows) do
     links =
-      for {%{id: id}, %{error: nil, links: links}} <- rows, %{name: name} = link <- links do
-        {labels(netns: id, interface: name), link}
-      end
+      for {%{id: id}, %{error: nil, links: links}} <- rows,
+          link <- links,
+          do: {labels(netns: id, interface: link.name), link}
 
     up = for {labels, link} <- links, do: {labels, boolean(link.up?)}
 
@@ -97,24 +94,22 @@ defmodule NetnsAgent.Metrics do
   defp pool(nil), do: []
 
   defp pool(info) do
-    for {key, n} <- Map.put(info, :helpers, length(info.helpers)), is_integer(n) do
+    for {key, n} <- %{info | helpers: length(info.helpers)}, is_integer(n) do
       {"nlns_#{key}#{if key in @counters, do: "_total"}", "#{key} in Nlns.info/0", n}
     end
   end
 
-  defp family({_name, _help, []}), do: []
-  defp family({name, help, n}) when is_number(n), do: family({name, help, [{"", n}]})
+  defp family(_name, _help, []), do: []
+  defp family(name, help, n) when is_number(n), do: family(name, help, [{"", n}])
 
-  defp family({name, help, values}) do
+  defp family(name, help, values) do
     type = if String.ends_with?(name, "_total"), do: "counter", else: "gauge"
     lines = for {labels, value} <- values, do: [name, labels, " ", to_string(value), "\n"]
     ["# HELP ", name, " ", help, ".\n# TYPE ", name, " ", type, "\n" | lines]
   end
 
-  defp labels(labels) do
-    "{" <> Enum.map_join(labels, ",", fn {k, v} -> "#{k}=#{Text.quoted(to_string(v))}" end) <> "}"
-  end
+  defp labels(labels),
+    do: "{#{Enum.map_join(labels, ",", fn {k, v} -> "#{k}=#{Text.quoted(to_string(v))}" end)}}"
 
-  defp boolean(true), do: 1
-  defp boolean(false), do: 0
+  defp boolean(truth), do: if(truth, do: 1, else: 0)
 end

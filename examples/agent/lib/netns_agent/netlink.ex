@@ -4,11 +4,10 @@ defmodule NetnsAgent.Netlink do
   alias Nlns.Netlink.{Attribute, DecodeError, Message}
   alias NetnsAgent.{Config, Sample, Text}
 
-  # linux/rtnetlink.h, linux/if_link.h, linux/if.h, and ENOENT and ETIMEDOUT
-  @rtm_getlink 18
-  @ifla_ifname 3
-  @ifla_stats64 23
-  @iff_up 1
+  # RTM_GETLINK with a struct ifinfomsg that has nothing in it: every interface.
+  @request %Message{type: 18, flags: :dump, payload: <<0::128>>}
+  # IFLA_IFNAME, IFLA_STATS64
+  @formats [name: {3, :string}, stats: {23, :binary}]
   @enoent 2
   @etimedout 110
 
@@ -20,13 +19,9 @@ defmodule NetnsAgent.Netlink do
   @spec read([binary()], Config.t(), function()) ::
           Enumerable.t({binary(), Sample.reading() | :gone})
   def read(paths, config, stream \\ &Nlns.Netlink.stream/4) do
-    # struct ifinfomsg with nothing in it: every interface.
-    request = %Message{type: @rtm_getlink, flags: :dump, payload: <<0::128>>}
     options = [max_in_flight: config.concurrency, timeout: config.scrape_timeout, ordered: false]
-
-    paths
-    |> stream.(:route, request, options)
-    |> Stream.map(fn {path, answer} -> {path, reading(answer, config.max_interfaces)} end)
+    answers = stream.(paths, :route, @request, options)
+    Stream.map(answers, fn {path, answer} -> {path, reading(answer, config.max_interfaces)} end)
   end
 
   defp reading({:ok, messages}, max) do
@@ -38,22 +33,17 @@ defmodule NetnsAgent.Netlink do
 
   defp reading({:error, {:open, @enoent}}, _max), do: :gone
 
-  defp reading({:error, reason}, _max) do
-    kind = if elem(reason, 1) == @etimedout, do: :timeout, else: elem(reason, 0)
+  defp reading({:error, {stage, errno} = reason}, _max) do
+    kind = if errno == @etimedout, do: :timeout, else: stage
     {:error, {kind, Text.readable(Nlns.format_error(reason))}}
   end
 
-  # struct ifinfomsg: family, padding, type, index, flags, change; then the attributes.
+  # struct ifinfomsg: family, padding, type, index, flags (of which the last is IFF_UP), change; then the attributes.
   defp link(%Message{payload: <<_::32, index::native-32, flags::native-32, _::32, rest::binary>>}) do
-    formats = [name: {@ifla_ifname, :string}, stats: {@ifla_stats64, :binary}]
-    %{name: name, stats: stats} = Attribute.to_map!(rest, formats)
-
-    %{
-      index: index,
-      name: Text.readable(name),
-      up?: Bitwise.band(flags, @iff_up) != 0,
-      counters: Sample.counters(stats),
-      rates: %{}
-    }
+    %{name: name, stats: stats} = Attribute.to_map!(rest, @formats)
+    counters = for <<n::native-64 <- binary_part(stats, 0, 64)>>, do: n
+    counters = Sample.counters() |> Enum.zip(counters) |> Map.new()
+    up? = Bitwise.band(flags, 1) == 1
+    %{index: index, name: Text.readable(name), up?: up?, counters: counters, rates: %{}}
   end
 end

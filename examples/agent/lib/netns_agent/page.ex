@@ -21,8 +21,6 @@ defmodule NetnsAgent.Page do
             "base-uri 'none'; frame-ancestors 'none'; " <>
             "style-src 'sha256-#{hash.(style)}'; script-src 'sha256-#{hash.(script)}'"
 
-  @pool [:helpers, :max_helpers, :stuck, :waiting]
-
   # Namespaces in one answer; the filter finds the others.
   @limit 200
 
@@ -36,7 +34,10 @@ defmodule NetnsAgent.Page do
   @doc "What it shows: everything, and of the namespaces those whose name contains `query`."
   @spec content(String.t(), Config.t()) :: %{atom() => term()}
   def content(query, config) do
-    rows = for {ns, sample} <- Store.all(), ns.id =~ query, do: row(ns, sample)
+    rows =
+      for {namespace, sample} <- Store.all(), namespace.id =~ query, do: row(namespace, sample)
+
+    info = Nlns.info()
 
     %{
       every: config.scrape_every,
@@ -44,18 +45,20 @@ defmodule NetnsAgent.Page do
       # Those that need somebody's eyes come first.
       namespaces: rows |> Enum.sort_by(&{&1.state != :failing, &1.id}) |> Enum.take(@limit),
       matching: length(rows),
-      machines: machines(),
-      pool: pool(Nlns.info())
+      # One machine is no cluster.
+      machines:
+        if(Cluster.nodes() == [node()],
+          do: [],
+          else: Http.in_stage(:checking, &Cluster.overview/0)
+        ),
+      pool:
+        info &&
+          %{
+            Map.take(info, ~w(helpers max_helpers stuck waiting)a)
+            | helpers: length(info.helpers)
+          }
     }
   end
-
-  # One machine is no cluster.
-  defp machines do
-    if Cluster.nodes() == [node()], do: [], else: Http.in_stage(:checking, &Cluster.overview/0)
-  end
-
-  defp pool(nil), do: nil
-  defp pool(info), do: %{Map.take(info, @pool) | helpers: length(info.helpers)}
 
   defp row(namespace, sample) do
     %{error: error} = known = sample || %Sample{at: 0}

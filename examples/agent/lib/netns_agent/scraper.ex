@@ -53,10 +53,10 @@ defmodule NetnsAgent.Scraper do
 
   # Returns how long it took, in µs.
   defp run({lane, config, read}) do
-    members = Store.namespaces(lane)
-    {took, :ok} = :timer.tc(fn -> read_all(members, config, read) end)
+    namespaces = Store.namespaces(lane)
+    {took, :ok} = :timer.tc(fn -> read_all(namespaces, config, read) end)
 
-    if members != [] do
+    if namespaces != [] do
       Store.count({:rounds, lane})
       Store.set({:round_took, lane}, took)
     end
@@ -65,6 +65,7 @@ defmodule NetnsAgent.Scraper do
   end
 
   # A process may have ended while others are still in its namespace, which then are asked for by the next path.
+  # If nothing is at any of its paths any more, that is no error, only news that is late.
   defp read_all([], _config, _read), do: :ok
 
   defp read_all(namespaces, config, read) do
@@ -72,20 +73,19 @@ defmodule NetnsAgent.Scraper do
 
     again =
       for {path, reading} <- read.(Map.keys(asked), config),
-          keep(asked[path], path, reading) == :gone,
+          keep(asked[path], reading) == :gone,
           [_ | [_ | _] = others] <- [asked[path].paths],
           do: %{asked[path] | paths: others}
 
     read_all(again, config, read)
   end
 
-  # If nothing is at any of its paths any more, that is no error, only news that is late.
-  defp keep(_namespace, _path, :gone), do: :gone
+  defp keep(_namespace, :gone), do: :gone
 
-  defp keep(namespace, path, reading) do
-    with {:ok, {_namespace, before}} <- Store.fetch(namespace.id) do
+  defp keep(%{id: id, paths: [path | _]}, reading) do
+    with {:ok, {_namespace, before}} <- Store.fetch(id) do
       sample = Sample.next(before, reading, System.monotonic_time(:millisecond))
-      Store.put_sample(namespace.id, %{sample | command: sample.command || command(path)})
+      Store.put_sample(id, %{sample | command: sample.command || command(path)})
     end
 
     Store.count(:scrapes)
@@ -95,8 +95,8 @@ defmodule NetnsAgent.Scraper do
   # What the process is called, for a namespace that has no name of its own.
   defp command(path) do
     with [process, ""] <- String.split(path, "/ns/net"),
-         {:ok, comm} <- File.read(process <> "/comm"),
-         do: comm |> String.trim_trailing("\n") |> Text.readable(),
+         {:ok, name} <- File.read(process <> "/comm"),
+         do: name |> String.trim_trailing("\n") |> Text.readable(),
          else: (_ -> nil)
   end
 end

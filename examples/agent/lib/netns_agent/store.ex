@@ -6,7 +6,7 @@ defmodule NetnsAgent.Store do
   between. This process only owns them, so that they outlive the crash of any other.
   """
 
-  use GenServer
+  use Agent
 
   alias NetnsAgent.{Discovery.Namespace, Sample}
 
@@ -18,22 +18,22 @@ defmodule NetnsAgent.Store do
 
   @type row :: {Namespace.t(), Sample.t() | nil}
 
-  @spec start_link(term()) :: GenServer.on_start()
-  def start_link(_), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
-
-  @impl true
-  def init(nil) do
+  @spec start_link(term()) :: Agent.on_start()
+  def start_link(_) do
     options = [:named_table, :public, read_concurrency: true]
-    :ets.new(@namespaces, [:ordered_set | options])
-    :ets.new(@numbers, [:set | options])
-    {:ok, nil}
+
+    make = fn ->
+      {:ets.new(@namespaces, [:ordered_set | options]), :ets.new(@numbers, options)}
+    end
+
+    Agent.start_link(make, name: __MODULE__)
   end
 
   @doc "Keeps a namespace: `:known` with its sample, `:new` without one, also if its id was another's."
   @spec put(Namespace.t()) :: :new | :known
   def put(%Namespace{id: id, identity: identity} = namespace) do
-    case :ets.lookup(@namespaces, id) do
-      [{^id, %{identity: ^identity}, _sample, _lane}] ->
+    case fetch(id) do
+      {:ok, {%{identity: ^identity}, _sample}} ->
         :ets.update_element(@namespaces, id, {2, namespace})
         :known
 
@@ -76,7 +76,7 @@ defmodule NetnsAgent.Store do
   @spec set(term(), term()) :: true
   def set(key, value), do: :ets.insert(@numbers, {key, value})
 
-  @spec get(term(), default) :: term() | default when default: term()
+  @spec get(term(), term()) :: term()
   def get(key, default \\ nil) do
     case :ets.lookup(@numbers, key) do
       [{_key, value}] -> value
@@ -86,9 +86,6 @@ defmodule NetnsAgent.Store do
 
   @doc "The numbers whose key is `{name, label}`, by label."
   @spec labelled(atom()) :: [{term(), term()}]
-  def labelled(name) do
-    @numbers
-    |> :ets.select([{{{name, :"$1"}, :"$2"}, [], [{{:"$1", :"$2"}}]}])
-    |> Enum.sort()
-  end
+  def labelled(name),
+    do: Enum.sort(:ets.select(@numbers, [{{{name, :"$1"}, :"$2"}, [], [{{:"$1", :"$2"}}]}]))
 end

@@ -11,7 +11,7 @@ defmodule NetnsAgent.Text do
 
   @doc """
   Valid UTF-8 that leads back to the bytes, so that two names are never one text: bytes that are not
-  UTF-8 or not visible become `\\\\xHH`, and a backslash is doubled.
+  UTF-8 or not visible become `\\\\xHH`, and a backslash is doubled. It keeps nothing of what they were part of.
 
       iex> NetnsAgent.Text.readable(<<"ü\\\\", 0xFF, "\\n">>)
       ~S(ü\\\\\\xFF\\x0A)
@@ -21,7 +21,7 @@ defmodule NetnsAgent.Text do
     if plain?(bytes), do: :binary.copy(bytes), else: bytes |> pieces() |> IO.iodata_to_binary()
   end
 
-  # Most are, and a copy is small where the answer of which this is a part is not.
+  # Most are, and this takes half of the time.
   defp plain?(<<c, rest::binary>>) when c in 0x20..0x7E and c != ?\\, do: plain?(rest)
   defp plain?(rest), do: rest == ""
 
@@ -46,15 +46,15 @@ defmodule NetnsAgent.Text do
       ~S({"a":[1,null,"x"],"b":0.5})
   """
   @spec json(term()) :: iodata()
-  def json(text) when is_binary(text), do: quoted(text)
-  def json(number) when is_number(number), do: to_string(number)
   def json(nil), do: "null"
   def json(atom) when is_boolean(atom), do: to_string(atom)
-  def json(atom) when is_atom(atom), do: quoted(to_string(atom))
+  def json(number) when is_number(number), do: to_string(number)
   def json(list) when is_list(list), do: [?[, Enum.map_intersperse(list, ?,, &json/1), ?]]
 
   def json(map) when is_map(map) do
     pairs = for {key, value} <- Enum.sort(map), do: [json(key), ?:, json(value)]
     [?{, Enum.intersperse(pairs, ?,), ?}]
   end
+
+  def json(text), do: quoted(to_string(text))
 end

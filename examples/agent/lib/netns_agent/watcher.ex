@@ -14,10 +14,10 @@ defmodule NetnsAgent.Watcher do
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
 
   @impl true
-  def init(config), do: {:ok, config, {:continue, :look}}
+  def init(config), do: {:ok, config, 0}
 
   @impl true
-  def handle_continue(:look, config) do
+  def handle_info(:timeout, config) do
     {found, dropped} = Discovery.scan(config)
     gone = for %{id: id} <- Store.namespaces(), not is_map_key(found, id), do: Store.delete(id)
     new = for {_id, namespace} <- found, Store.put(namespace) == :new, do: namespace
@@ -30,10 +30,6 @@ defmodule NetnsAgent.Watcher do
     end
 
     Store.set(:dropped, dropped)
-    Process.send_after(self(), :look, config.discover_every)
-    {:noreply, config}
+    {:noreply, config, config.discover_every}
   end
-
-  @impl true
-  def handle_info(:look, config), do: {:noreply, config, {:continue, :look}}
 end

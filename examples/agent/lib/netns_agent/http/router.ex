@@ -8,36 +8,26 @@ defmodule NetnsAgent.Http.Router do
 
   @type answer :: {status :: 100..599, headers :: [{String.t(), String.t()}], body :: iodata()}
 
+  @metrics [{"content-type", "text/plain; version=0.0.4; charset=utf-8"}]
+
   @spec answer(atom() | String.t(), String.t(), %{String.t() => String.t()}, Config.t()) ::
           answer()
   def answer(method, path, query, config) when method in [:GET, :HEAD] do
     case path do
-      "/" ->
-        {200, Page.headers(), Page.document()}
-
-      "/namespaces" ->
-        json(200, Page.content(Map.get(query, "q", ""), config))
-
-      "/metrics" ->
-        {200, [{"content-type", "text/plain; version=0.0.4; charset=utf-8"}], Metrics.text()}
-
-      "/cluster" ->
-        json(200, Cluster.overview())
-
-      "/check" ->
-        text(405)
-
-      _ ->
-        text(404)
+      "/" -> {200, Page.headers(), Page.document()}
+      "/namespaces" -> json(200, Page.content(query["q"] || "", config))
+      "/metrics" -> {200, @metrics, Metrics.text()}
+      "/cluster" -> json(200, Cluster.overview())
+      "/check" -> text(405)
+      _ -> text(404)
     end
   end
 
-  def answer(:POST, "/check", query, config) do
-    with {:ok, id} <- Map.fetch(query, "netns"),
-         {:ok, port} <- number(query["port"], 1..65_535),
-         max = config.check_timeout,
-         {:ok, timeout} <- number(Map.get(query, "timeout", "#{max}"), 1..max),
-         address = String.to_charlist(Map.get(query, "address", "127.0.0.1")),
+  def answer(:POST, "/check", query, %{check_timeout: max}) do
+    with %{"netns" => id, "port" => port} <- query,
+         {port, ""} when port in 1..65_535 <- Integer.parse(port),
+         {timeout, ""} when timeout in 1..max <- Integer.parse(query["timeout"] || "#{max}"),
+         address = to_charlist(query["address"] || "127.0.0.1"),
          {:ok, address} <- :inet.parse_strict_address(address) do
       options = [address: address, timeout: timeout]
       checked(Http.in_stage(:checking, fn -> NetnsAgent.check(id, port, options) end))
@@ -57,10 +47,6 @@ defmodule NetnsAgent.Http.Router do
   defp checked({:ok, check}) do
     body = %{result: check.result, ms: check.took / 1_000, error: check.text}
     json(if(check.result == :open, do: 200, else: 503), body)
-  end
-
-  defp number(text, range) do
-    with true <- is_binary(text), {n, ""} <- Integer.parse(text), true <- n in range, do: {:ok, n}
   end
 
   defp json(status, body), do: {status, [{"content-type", "application/json"}], Text.json(body)}
