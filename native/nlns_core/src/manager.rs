@@ -75,6 +75,8 @@ struct Watched {
     /// What it was seen to do at the last tick, and how many ticks it has been at that.
     seen: Seen,
     ticks: u32,
+    /// Its grace period is over.
+    is_settling: bool,
 }
 
 impl Manager {
@@ -185,6 +187,7 @@ impl Manager {
             helper,
             seen: Seen::default(),
             ticks: 0,
+            is_settling: false,
         };
         self.helpers.insert(id, watched);
         let started = &self.shared.stats().started;

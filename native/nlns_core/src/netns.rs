@@ -133,22 +133,20 @@ impl Host {
         Ok(self.netns)
     }
 
-    /// Takes the calling thread from `here` into the namespace that `target` leads to, and was found by
-    /// [`look_up_cached`](Self::look_up_cached), or else is looked up. If that fails with an [`Error`] the
-    /// thread is in the VM's namespace or still in `here`; see `here` after.
+    /// Takes the calling thread from `here` into the namespace that `target` was `found` to lead to. If that
+    /// fails with an [`Error`] the thread is in the VM's namespace or still in `here`; see `here` after.
     pub fn enter(
         &self,
         target: &NetnsRef,
-        cached: Option<OpenedNetns>,
+        found: OpenedNetns,
         here: &mut Netns,
     ) -> Result<(), EnterError> {
-        let look_up = || self.look_up_from_home(target);
-        let OpenedNetns(mut fd, mut identity) = cached.map_or_else(look_up, Ok)?;
+        let OpenedNetns(mut fd, mut identity) = found;
         if identity.is_same_namespace(&here.identity) && !self.is_home(here) {
             // Another name of the namespace this thread is in, or a name that means "where you
             // are", like /proc/thread-self/ns/net: only a look from the VM's own can tell.
             *here = self.return_to()?;
-            OpenedNetns(fd, identity) = look_up()?;
+            OpenedNetns(fd, identity) = self.look_up_from_home(target)?;
         }
         setns(fd.as_fd()).map_err(EnterError::at(Stage::Setns))?;
         let proof = Proof::before_entry(fd.as_fd()).map_err(|_| LocationUnknown)?;
@@ -165,8 +163,9 @@ impl Host {
         }
     }
 
-    /// Does the same, and visits a process of which nothing else tells the namespace.
-    fn look_up_from_home(&self, target: &NetnsRef) -> Result<OpenedNetns, EnterError> {
+    /// Finds what `target` leads to, from the VM's namespace. A process of which nothing else tells the
+    /// namespace is visited.
+    pub fn look_up_from_home(&self, target: &NetnsRef) -> Result<OpenedNetns, EnterError> {
         let at_open = EnterError::at(Stage::Open);
         let pid = match (self.look_up(target), target) {
             (Err(Errno::OPNOTSUPP), NetnsRef::Process(pid))
@@ -186,10 +185,13 @@ impl Host {
         }
     }
 
-    /// Finds what `target` leads to, if that asks no file system that may not answer.
-    pub fn look_up_cached(&self, target: &NetnsRef) -> Option<OpenedNetns> {
+    /// Finds what `target` leads to, if that asks no file system that may not answer. One that was `entered`
+    /// before is taken for a namespace still.
+    pub fn look_up_cached(&self, target: &NetnsRef, entered: bool) -> Option<OpenedNetns> {
+        let is_namespace = |path| OpenedNetns::is_namespace(path, &self.netns.identity) == Ok(true);
         match target {
-            NetnsRef::Path(path) => OpenedNetns::cached(path).ok(),
+            NetnsRef::Path(path) if entered || is_namespace(path) => OpenedNetns::cached(path).ok(),
+            NetnsRef::Path(_) => None,
             // Neither a pidfd nor a procfs in which no mount is followed waits for anything.
             NetnsRef::Process(_) => self.look_up(target).ok(),
         }
@@ -274,6 +276,18 @@ fn setns(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_namespaces_are_opened_from_the_cache() {
+        let host = Host::find().unwrap();
+        let file = std::env::temp_dir().join(format!("nlns-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        let path = std::ffi::CString::new(file.as_os_str().as_encoded_bytes()).unwrap();
+        let target = NetnsRef::Path(path.into());
+        assert!(host.look_up_cached(&target, false).is_none());
+        assert!(host.look_up_from_home(&target).is_ok());
+        std::fs::remove_file(&file).unwrap();
+    }
 
     #[test]
     fn a_socket_with_another_cookie_is_not_handed_out() {

@@ -177,6 +177,13 @@ impl Path {
         self.due(usize::MAX).count()
     }
 
+    #[cfg(test)]
+    pub(crate) fn hold_back(&self, request: Request) {
+        count_one(&self.waiting, usize::MAX).unwrap();
+        self.all_waiting.fetch_add(1, Ordering::Relaxed);
+        self.held_back.add(Job::Serve(request));
+    }
+
     /// Returns how many of them are held back.
     pub(crate) fn held_back(&self) -> usize {
         self.held_back.len()

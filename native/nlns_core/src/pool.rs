@@ -78,8 +78,10 @@ impl Pool {
         let at_open = |errno| Error::new(Stage::Open, errno);
         match process.map_err(at_open).and_then(push) {
             Ok(path) => {
-                if let Some(path) = path {
-                    shared.schedule(path);
+                match path {
+                    Some(path) => shared.schedule(path),
+                    // A helper has it, or will. If that is blocked, nobody else may tell.
+                    None => shared.request_ticks(),
                 }
                 Ok(())
             }

@@ -29,6 +29,10 @@ const SLOW_AT_ONCE: usize = 16;
 /// the first would have done meanwhile, and takes a processor from the callers; with more, processors idle.
 const BACKLOG: Duration = Duration::from_millis(1);
 
+/// Of so many turns the first is an unproven path's, and the middle one a slow path's, so that a lane that is
+/// never empty starves no other. Fewer, and paths that may block come before those that do not more often.
+const ROUND: usize = 16;
+
 /// What a turn takes until one was measured.
 const FIRST_GUESS: Duration = Duration::from_micros(10);
 
@@ -43,6 +47,8 @@ pub(crate) struct Ready {
     on_slow: AtomicUsize,
     /// Helpers that are blocked for so long that others shall not wait for them, as of the last tick.
     blocked: AtomicUsize,
+    /// Turns that helpers have looked for.
+    looks: AtomicUsize,
     /// How long a turn takes, in nanoseconds: the mean of about the last eight.
     turn_time: AtomicU64,
     cpus: usize,
@@ -52,8 +58,7 @@ pub(crate) struct Ready {
 pub(crate) struct Ticket<'a> {
     pub(crate) path: Arc<Path>,
     pub(crate) pace: Pace,
-    _on_trial: Option<Counted<'a>>,
-    _on_slow: Option<Counted<'a>>,
+    _counted: Option<Counted<'a>>,
 }
 
 /// One of a bounded number, counted until this is dropped.
@@ -86,6 +91,7 @@ impl Ready {
             most_on_trial: max_helpers - max_helpers / KEPT,
             on_slow: AtomicUsize::new(0),
             blocked: AtomicUsize::new(0),
+            looks: AtomicUsize::new(1),
             turn_time: AtomicU64::new(FIRST_GUESS.as_nanos() as u64),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -101,28 +107,48 @@ impl Ready {
 
     /// Takes the next path that may be served now.
     pub(crate) fn take(&self) -> Option<Ticket<'_>> {
-        let ticket = |path, pace, on_trial, on_slow| Ticket {
-            path,
-            pace,
-            _on_trial: on_trial,
-            _on_slow: on_slow,
+        let in_order = || {
+            self.take_proven()
+                .or_else(|| self.take_unproven())
+                .or_else(|| self.take_slow())
         };
-        if let Some(path) = self.proven.pop() {
-            return Some(ticket(path, Pace::Proven, None, None));
+        match self.looks.fetch_add(1, Ordering::Relaxed) % ROUND {
+            0 => self.take_unproven().or_else(in_order),
+            n if n == ROUND / 2 => self.take_slow().or_else(in_order),
+            _ => in_order(),
         }
-        if !self.unproven.is_empty() {
-            let on_trial = Counted::below(&self.on_trial, self.most_on_trial);
-            let path = on_trial.as_ref().and_then(|_| self.unproven.pop());
-            if let Some(path) = path {
-                return Some(ticket(path, Pace::Unproven, on_trial, None));
-            }
+    }
+
+    fn take_proven(&self) -> Option<Ticket<'_>> {
+        self.proven.pop().map(|path| Ticket {
+            path,
+            pace: Pace::Proven,
+            _counted: None,
+        })
+    }
+
+    fn take_unproven(&self) -> Option<Ticket<'_>> {
+        if self.unproven.is_empty() {
+            return None;
         }
+        let counted = Counted::below(&self.on_trial, self.most_on_trial)?;
+        self.unproven.pop().map(|path| Ticket {
+            path,
+            pace: Pace::Unproven,
+            _counted: Some(counted),
+        })
+    }
+
+    fn take_slow(&self) -> Option<Ticket<'_>> {
         if self.slow.is_empty() {
             return None;
         }
-        let on_slow = Some(Counted::below(&self.on_slow, self.most_on_slow())?);
-        let path = self.slow.pop()?;
-        Some(ticket(path, Pace::Slow, None, on_slow))
+        let counted = Counted::below(&self.on_slow, self.most_on_slow())?;
+        self.slow.pop().map(|path| Ticket {
+            path,
+            pace: Pace::Slow,
+            _counted: Some(counted),
+        })
     }
 
     fn most_on_slow(&self) -> usize {
@@ -207,6 +233,23 @@ mod tests {
         let [slow, unproven, proven] = order;
         assert_eq!(paces, [proven, proven, unproven, unproven, slow, slow]);
         assert!(!ready.has_work());
+    }
+
+    #[test]
+    fn lane_that_is_never_empty_starves_no_other() {
+        let ready = Ready::new(8);
+        let order = [Pace::Unproven, Pace::Slow];
+        for pace in order {
+            push(&ready, pace, 2);
+        }
+        let mut others = Vec::new();
+        for _ in 0..2 * ROUND {
+            push(&ready, Pace::Proven, 1);
+            others.extend(ready.take().map(|ticket| ticket.pace));
+        }
+        others.retain(|pace| *pace != Pace::Proven);
+        let [unproven, slow] = order;
+        assert_eq!(others, [slow, unproven, slow, unproven]);
     }
 
     #[test]

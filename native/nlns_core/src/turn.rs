@@ -22,6 +22,14 @@ pub(crate) enum Phase {
     Serving,
 }
 
+/// Whether few may have such a turn at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnKind {
+    Proven,
+    Unproven,
+    Slow,
+}
+
 const PHASE: u64 = 7;
 
 /// The helper is not counted as awake, so that another may be woken in its stead.
@@ -35,8 +43,15 @@ const REVOKED: u64 = 1 << 5;
 
 const MARKS: u64 = UNCOUNTED | STUCK | REVOKED;
 
+/// The turn is at a path of this kind, of which few have turns at a time (see [`crate::ready`]).
+const UNPROVEN: u64 = 1 << 6;
+const SLOW: u64 = 1 << 7;
+
+/// What belongs to one phase or turn.
+const STATE: u64 = PHASE | MARKS | UNPROVEN | SLOW;
+
 /// Counts phases; the number of a phase is used once in a lifetime.
-const ONE: u64 = 1 << 6;
+const ONE: u64 = 1 << 8;
 
 /// The turn of one helper. The helper alone changes the phase and the number, the manager adds marks.
 #[derive(Default)]
@@ -75,6 +90,20 @@ impl Seen {
         self.0 & STUCK != 0
     }
 
+    pub(crate) fn is_revoked(self) -> bool {
+        self.0 & REVOKED != 0
+    }
+
+    /// Returns whether it is at a path that no helper has entered yet.
+    pub(crate) fn is_unproven(self) -> bool {
+        self.0 & UNPROVEN != 0
+    }
+
+    /// Returns whether it is at a slow path.
+    pub(crate) fn is_slow(self) -> bool {
+        self.0 & SLOW != 0
+    }
+
     /// Returns whether nothing has happened between the two.
     pub(crate) fn is_same(self, other: Self) -> bool {
         self.0 & !MARKS == other.0 & !MARKS
@@ -88,15 +117,19 @@ impl Turn {
 
     /// Begins a phase outside of a turn.
     pub(crate) fn set(&self, phase: Phase) {
-        let number = self.0.load(Ordering::Relaxed) & !(MARKS | PHASE);
+        let number = self.0.load(Ordering::Relaxed) & !STATE;
         self.0.store(number + ONE + phase as u64, Ordering::SeqCst);
     }
 
-    /// Begins a turn, which counts as awake or not.
-    pub(crate) fn begin(&self, is_counted: bool) {
-        let number = self.0.load(Ordering::Relaxed) & !(MARKS | PHASE);
-        let mark = if is_counted { 0 } else { UNCOUNTED };
-        let turn = number + ONE + Phase::LookingUp as u64 + mark;
+    /// Begins a turn at a path of this kind. At a slow one the helper does not count as awake.
+    pub(crate) fn begin(&self, kind: TurnKind) {
+        let number = self.0.load(Ordering::Relaxed) & !STATE;
+        let kind = match kind {
+            TurnKind::Proven => 0,
+            TurnKind::Unproven => UNPROVEN,
+            TurnKind::Slow => SLOW | UNCOUNTED,
+        };
+        let turn = number + ONE + Phase::LookingUp as u64 + kind;
         self.0.store(turn, Ordering::SeqCst);
     }
 
@@ -110,7 +143,7 @@ impl Turn {
 
     /// Ends a turn, and returns what the manager had marked.
     pub(crate) fn end(&self) -> Seen {
-        let number = self.0.load(Ordering::Relaxed) & !(MARKS | PHASE);
+        let number = self.0.load(Ordering::Relaxed) & !STATE;
         let awake = number + ONE + Phase::Awake as u64;
         Seen(self.0.swap(awake, Ordering::SeqCst))
     }
@@ -139,12 +172,6 @@ impl Turn {
     }
 }
 
-impl Seen {
-    pub(crate) fn is_revoked(self) -> bool {
-        self.0 & REVOKED != 0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +179,7 @@ mod tests {
     #[test]
     fn marks_end_with_the_turn() {
         let turn = Turn::default();
-        turn.begin(true);
+        turn.begin(TurnKind::Proven);
         assert!(turn.uncount(turn.seen()) && !turn.uncount(turn.seen()));
         assert!(turn.mark_stuck(turn.seen()));
         assert!(turn.serve());
@@ -165,10 +192,10 @@ mod tests {
     #[test]
     fn mark_meant_for_an_earlier_turn_is_lost() {
         let turn = Turn::default();
-        turn.begin(true);
+        turn.begin(TurnKind::Proven);
         let before = turn.seen();
         turn.end();
-        turn.begin(true);
+        turn.begin(TurnKind::Proven);
         assert!(!turn.seen().is_same(before));
         assert!(!turn.uncount(before) && !turn.revoke(before));
         assert!(!turn.end().is_uncounted());
@@ -177,12 +204,12 @@ mod tests {
     #[test]
     fn path_is_revoked_before_it_is_served_or_not_at_all() {
         let turn = Turn::default();
-        turn.begin(true);
+        turn.begin(TurnKind::Proven);
         let seen = turn.seen();
         assert!(turn.revoke(seen));
         assert!(!turn.serve());
         assert!(turn.end().is_revoked());
-        turn.begin(true);
+        turn.begin(TurnKind::Proven);
         assert!(turn.serve());
         assert!(!turn.revoke(turn.seen()));
         assert!(!turn.end().is_revoked());
@@ -191,8 +218,13 @@ mod tests {
     #[test]
     fn turn_of_a_slow_path_is_never_counted() {
         let turn = Turn::default();
-        turn.begin(false);
+        turn.begin(TurnKind::Slow);
+        assert!(turn.seen().is_slow() && !turn.seen().is_unproven());
         assert!(!turn.uncount(turn.seen()));
         assert!(turn.end().is_uncounted());
+        turn.begin(TurnKind::Unproven);
+        assert!(turn.seen().is_unproven() && !turn.seen().is_slow());
+        turn.end();
+        assert!(!turn.seen().is_unproven());
     }
 }

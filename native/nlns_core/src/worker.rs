@@ -10,17 +10,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_utils::sync::Parker;
+use rustix::io::Errno;
 
+use crate::error::{Error, Stage};
 use crate::events::LeaveReason;
 use crate::helper::{Helper, Place};
 use crate::netlink::Connection;
 use crate::netns::{EnterError, Host, LocationUnknown, Netns};
-use crate::path::Path;
+use crate::path::{Pace, Path};
 use crate::shared::Shared;
-use crate::turn::Phase;
+use crate::turn::{Phase, TurnKind};
 
 use binding::Binding;
 use rest::Rest;
+
+/// A turn whose path was given to another helper. Nobody is answered so, because no job was taken yet.
+const REVOKED: Error = Error::new(Stage::Thread, Errno::CANCELED);
 
 /// One helper thread.
 pub(crate) struct Worker<'a> {
@@ -91,27 +96,34 @@ impl Worker<'_> {
     /// Gets this thread into the namespace that `path` names now.
     fn reach(&mut self, path: &Arc<Path>) -> Result<(), EnterError> {
         let is_here = self.me.with_place(|place| Arc::ptr_eq(&place.path, path)) == Some(true);
-        if is_here && self.host.is_named_by(&self.here, path.netns()) {
+        if is_here && self.look(path, || self.host.is_named_by(&self.here, path.netns())) {
             return Ok(());
         }
         let reason = match is_here {
             true => LeaveReason::Gone,
             false => LeaveReason::Moved,
         };
-        let cached = self.host.look_up_cached(path.netns());
-        if cached.is_none() {
-            // Looking it up may take for ever, which must not hold the namespace of others. Where there is
-            // no way back, it does.
-            let _ = self.leave(reason);
-            self.me.set_lookup(Some(path.clone()));
-            self.shared.request_ticks();
+        let was_entered = path.pace() == Pace::Proven;
+        let look_up = || self.host.look_up_cached(path.netns(), was_entered);
+        let found = match self.look(path, look_up) {
+            Some(found) => Ok(found),
+            None => {
+                // Looking it up may take for ever, which must not hold the namespace of others. Where there
+                // is no way back, it does.
+                let _ = self.leave(reason);
+                self.shared.request_ticks();
+                self.look(path, || self.host.look_up_from_home(path.netns()))
+            }
+        };
+        // From here on the path is not taken from this helper, or else it must not be entered: whoever asked
+        // the others to leave was told that they have.
+        if !self.me.turn.serve() {
+            return Err(EnterError::Error(REVOKED));
         }
         self.connection = None;
-        let (before, may_block) = (self.here, cached.is_none());
-        let entered = self.host.enter(path.netns(), cached, &mut self.here);
-        if may_block {
-            self.me.set_lookup(None);
-        }
+        let before = self.here;
+        let enter = |found| self.host.enter(path.netns(), found, &mut self.here);
+        let entered = found.and_then(enter);
         match &entered {
             Ok(()) => {
                 let entered = &self.shared.stats().entered;
@@ -130,10 +142,20 @@ impl Worker<'_> {
         entered
     }
 
+    /// Looks at what `path` leads to, which may block: then the path may be given to another helper.
+    fn look<R>(&self, path: &Arc<Path>, look: impl FnOnce() -> R) -> R {
+        self.me.set_lookup(Some(path.clone()));
+        let seen = look();
+        self.me.set_lookup(None);
+        seen
+    }
+
     fn leave(&mut self, reason: LeaveReason) -> Result<(), LocationUnknown> {
         self.connection = None;
         if let Some(path) = self.me.path() {
             self.here = self.host.return_to()?;
+            // It is parked from now on.
+            self.last_served = self.shared.now();
             self.move_to(None, reason);
             self.shared.registry().forget_if_unused(&path);
         }
@@ -165,7 +187,7 @@ impl Worker<'_> {
         let Some(path) = self.me.path() else {
             return false;
         };
-        self.me.turn.begin(true);
+        self.me.turn.begin(TurnKind::Proven);
         self.shared.request_ticks();
         let found = check(self, &path);
         self.end_turn();

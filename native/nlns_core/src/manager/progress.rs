@@ -36,19 +36,25 @@ struct Progress {
     overdue: usize,
     blocked: usize,
     stuck: usize,
+    /// Of these, those at paths that no helper has entered yet.
+    stuck_on_trial: usize,
     is_busy: bool,
 }
 
 impl Manager {
     pub(super) fn tick(&mut self) {
         let mut progress = Progress::default();
+        // Before anything that takes a lock, which one of them may hold.
         for watched in self.helpers.values_mut() {
-            watched.look(&self.shared, &mut progress);
+            watched.look();
+        }
+        for watched in self.helpers.values() {
+            watched.judge(&self.shared, &mut progress);
         }
         self.shared.ready().note_blocked(progress.blocked);
         let closers_are_there = self.closers.spawn_missing();
         if progress.stuck > 0 {
-            self.refuse_what_is_stuck(progress.stuck);
+            self.refuse_what_is_stuck(&progress);
         }
         // Each may fill the room that there is.
         for path in self.shared.held_back().take_due(MAX_CLOSING) {
@@ -94,10 +100,10 @@ impl Manager {
 
     /// Refuses the ready paths for which as many helpers are stuck as may ever serve them. Where the system
     /// allows fewer threads than that, callers wait for the next thread that can be spawned.
-    fn refuse_what_is_stuck(&self, stuck: usize) {
-        if stuck >= self.shared.config().max_helpers {
+    fn refuse_what_is_stuck(&self, progress: &Progress) {
+        if progress.stuck >= self.shared.config().max_helpers {
             self.refuse_ready(Error::BUSY, true);
-        } else if stuck >= self.shared.ready().most_on_trial() {
+        } else if progress.stuck_on_trial >= self.shared.ready().most_on_trial() {
             self.refuse_ready(Error::BUSY, false);
         }
     }
@@ -132,37 +138,44 @@ impl Manager {
 
 impl Watched {
     /// Looks how the helper gets on.
-    fn look(&mut self, shared: &Shared, progress: &mut Progress) {
+    fn look(&mut self) {
         let seen = self.helper.turn.seen();
-        let is_same = seen.is_same(self.seen);
         let is_awake = !seen.is_asleep() || self.helper.is_woken();
-        self.ticks = match is_awake && is_same {
+        self.ticks = match is_awake && seen.is_same(self.seen) {
             true => self.ticks + 1,
             false => 0,
         };
+        self.is_settling = !is_awake && seen.is_same(self.seen) && seen.phase() == Phase::Grace;
         self.seen = seen;
+        if self.ticks >= OVERDUE_TICKS {
+            // It may have got no turn on the processor that it is bound to.
+            self.helper.unbind();
+        }
+    }
+
+    /// Judges what was seen, and sees to others in the place of a helper that is blocked.
+    fn judge(&self, shared: &Shared, progress: &mut Progress) {
         progress.is_busy |= self.is_busy();
-        if !is_awake && is_same && seen.phase() == Phase::Grace {
+        if self.is_settling {
             shared.idle().wake_if_idle(&self.helper, shared.now());
         }
-        if self.ticks < OVERDUE_TICKS {
+        if self.ticks < OVERDUE_TICKS || !self.seen.is_busy() {
             return;
         }
-        // It may have got no turn on the processor that it is bound to.
-        self.helper.unbind();
-        if !seen.is_busy() {
-            return;
-        }
-        if self.helper.turn.uncount(seen) {
+        if self.helper.turn.uncount(self.seen) {
             shared.idle().uncount();
         }
-        progress.blocked += usize::from(self.ticks >= BLOCKED_TICKS);
+        progress.blocked += usize::from(self.ticks >= BLOCKED_TICKS && self.seen.is_slow());
         if self.ticks < STUCK_TICKS {
             progress.overdue += 1;
             return;
         }
         progress.stuck += 1;
-        self.helper.turn.mark_stuck(self.helper.turn.seen());
+        progress.stuck_on_trial += usize::from(self.seen.is_unproven());
+        let seen = self.helper.turn.seen();
+        if seen.is_same(self.seen) {
+            self.helper.turn.mark_stuck(seen);
+        }
         if self.ticks % PROBE_TICKS == 0 {
             self.probe(shared);
         }
@@ -180,7 +193,7 @@ impl Watched {
             && path.queued() > 0
             && shared
                 .host()
-                .is_ok_and(|host| host.look_up_cached(path.netns()).is_some())
+                .is_ok_and(|host| host.look_up_cached(path.netns(), false).is_some())
             && self.helper.turn.revoke(seen)
         {
             shared.schedule(path);

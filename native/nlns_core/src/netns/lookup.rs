@@ -71,10 +71,24 @@ impl OpenedNetns {
 
     /// Opens what `path` names, if the kernel can tell without asking a file system that may not answer:
     /// `RESOLVE_CACHED` of openat2(2) (Linux 5.12). It never can for what is below `/proc/PID/ns`.
+    ///
+    /// Note: that bounds the lookup, but FUSE for one is asked by the open as well. See
+    /// [`is_namespace`](Self::is_namespace).
     pub(super) fn cached(path: &CStr) -> Result<Self> {
+        Self::open_cached(path, FLAGS).and_then(Self::new)
+    }
+
+    /// Returns whether `path` names a namespace, as `one` is, if the kernel can tell; opens nothing (`O_PATH`).
+    pub(super) fn is_namespace(path: &CStr, one: &Identity) -> Result<bool> {
+        let file = Self::open_cached(path, OFlags::PATH | OFlags::CLOEXEC)?;
+        // They are files of one file system, nsfs.
+        Identity::of_fd(file.as_fd()).map(|file| file.dev == one.dev)
+    }
+
+    fn open_cached(path: &CStr, flags: OFlags) -> Result<OwnedFd> {
         if !features::get().has(Feature::CachedLookup) {
             return Err(Errno::AGAIN);
         }
-        openat2(CWD, path, FLAGS, Mode::empty(), ResolveFlags::CACHED).and_then(Self::new)
+        openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
     }
 }

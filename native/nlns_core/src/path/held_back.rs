@@ -69,4 +69,11 @@ impl HeldBack {
         self.len.store(jobs.len(), Ordering::SeqCst);
         None
     }
+
+    #[cfg(test)]
+    pub(super) fn add(&self, job: Job) {
+        let mut jobs = self.jobs.lock();
+        jobs.push_back(job);
+        self.len.store(jobs.len(), Ordering::SeqCst);
+    }
 }

@@ -52,10 +52,6 @@ impl Worker<'_> {
         reply: &mut dyn ExchangeReply,
     ) -> Result<Outcome, Failed> {
         let protocol = exchange.protocol;
-        let mut connection = self
-            .connection
-            .take()
-            .filter(|kept| kept.is_for(protocol, &self.here));
         let shared = self.shared;
         let go_on = || match shared.is_stopping() {
             true => Err(Error::STOPPED),
@@ -66,6 +62,10 @@ impl Worker<'_> {
             go_on: &go_on,
         };
         patience.check(true)?;
+        let mut connection = self
+            .connection
+            .take()
+            .filter(|kept| kept.is_for(protocol, &self.here));
         // It may wait in the kernel, for a lock or for data.
         self.shared.request_ticks();
         let connect = || self.connect(protocol);

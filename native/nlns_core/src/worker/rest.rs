@@ -45,13 +45,16 @@ impl Worker<'_> {
         if self.me.path().is_some() && self.shared.config().idle_timeout == Some(Duration::ZERO) {
             self.leave(LeaveReason::Idle)?;
         }
-        self.shared.registry().sweep();
         let mut is_settled = self.me.with_place(Place::has_watch) == Some(true);
         if is_settled && self.is_other_asleep_here() {
             self.leave(LeaveReason::Relieved)?;
         }
         loop {
             let (sleep, limit) = self.next_sleep(is_settled);
+            if sleep != Sleep::Grace {
+                // Not sooner: what goes round many namespaces comes again.
+                self.shared.registry().sweep();
+            }
             let was_woken = self.sleep(sleep, limit);
             if was_woken && (sleep != Sleep::Grace || self.is_work()) {
                 return Ok(Rest::Over);
@@ -72,7 +75,6 @@ impl Worker<'_> {
                 Sleep::UntilIdle => {
                     self.binding.unbind();
                     self.leave(LeaveReason::Idle)?;
-                    self.last_served = self.shared.now();
                 }
                 Sleep::Parked => return Ok(Rest::Retired),
             }
@@ -127,14 +129,14 @@ impl Worker<'_> {
     fn sleep(&mut self, sleep: Sleep, limit: Option<Duration>) -> bool {
         let idle = self.shared.idle();
         let is_grace = sleep == Sleep::Grace;
+        if !idle.insert(self.me, is_grace, self.shared.now(), || self.is_work()) {
+            return true;
+        }
+        // Not before: a helper that is bound and loses its processor on the way must be seen to be awake.
         self.me.turn.set(match is_grace {
             true => Phase::Grace,
             false => Phase::Idle,
         });
-        if !idle.insert(self.me, is_grace, self.shared.now(), || self.is_work()) {
-            self.me.turn.set(Phase::Awake);
-            return true;
-        }
         if is_grace {
             self.shared.request_ticks();
         }

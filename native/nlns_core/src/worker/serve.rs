@@ -14,6 +14,7 @@ use crate::ready::Ticket;
 use crate::reply::Reply;
 use crate::request::{Job, Request, Task};
 use crate::stats::Stats;
+use crate::turn::TurnKind;
 
 /// Requests served between two looks at the path, and as many that were held back. More makes other paths wait
 /// longer for their turn (some 5 µs a request), fewer pays for the look more often (2 µs).
@@ -26,7 +27,11 @@ const SLOW: Duration = Duration::from_millis(1);
 impl Worker<'_> {
     pub(super) fn serve(&mut self, ticket: Ticket<'_>) -> Result<(), LocationUnknown> {
         let is_slow = ticket.pace == Pace::Slow;
-        self.me.turn.begin(!is_slow);
+        self.me.turn.begin(match ticket.pace {
+            Pace::Proven => TurnKind::Proven,
+            Pace::Unproven => TurnKind::Unproven,
+            Pace::Slow => TurnKind::Slow,
+        });
         if is_slow {
             // It waits for the kernel rather than works, so another helper takes what comes meanwhile.
             self.shared.idle().uncount();
