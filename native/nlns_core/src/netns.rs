@@ -224,7 +224,7 @@ impl Host {
     }
 
     /// Proves that `socket`, the first one after an entry, is in `here`; what the next ones must show.
-    fn prove(&self, here: &Netns, socket: BorrowedFd<'_>) -> Result<Proof, LocationUnknown> {
+    fn prove(&self, here: &Netns, socket: BorrowedFd<'_>) -> Result<Proof, EnterError> {
         let features = features::get();
         let is_here = |identity: Identity| identity.is_same_namespace(&here.identity);
         let of_socket = match features.has(Feature::SocketNetns) {
@@ -232,14 +232,18 @@ impl Host {
             false => Err(Errno::NOTTY),
         };
         // Without privileges over the socket, that the thread is there must do.
-        let proven = of_socket.or_else(|_| thread_identity(self.procfs.as_deref()));
-        if !proven.is_ok_and(is_here) {
-            return Err(LocationUnknown);
+        match of_socket.or_else(|_| thread_identity(self.procfs.as_deref())) {
+            Ok(identity) if is_here(identity) => {}
+            // The socket had the last descriptor, so it is as if there had been none for it.
+            Err(errno @ (Errno::MFILE | Errno::NFILE)) => {
+                return Err(EnterError::at(Stage::Socket)(errno));
+            }
+            _ => return Err(EnterError::LocationUnknown),
         }
         match features.has(Feature::NetnsCookie) {
             true => sys::netns_cookie(socket)
                 .map(Proof::Cookie)
-                .map_err(|_| LocationUnknown),
+                .map_err(|_| EnterError::LocationUnknown),
             false => Ok(Proof::None),
         }
     }

@@ -225,7 +225,11 @@ defmodule Nlns.VM.Inside do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
     cookie = [~c"-setcookie", Atom.to_charlist(Node.get_cookie())]
     args = [~c"-kernel", ~c"inet_dist_use_interface", ~c"{127,0,0,1}"] ++ cookie ++ paths
-    {:ok, peer, node} = :peer.start(%{name: ~c"away", host: ~c"localhost", args: args})
+    wait = Nlns.Patience.within(15_000)
+
+    {:ok, peer, node} =
+      :peer.start(%{name: ~c"away", host: ~c"localhost", args: args, wait_boot: wait})
+
     begin()
     {peer, node}
   end
