@@ -79,7 +79,7 @@ impl Drop for ExitGuard<'_> {
 impl Worker<'_> {
     fn work(&mut self) -> Result<(), LocationUnknown> {
         while !self.shared.is_stopping() {
-            if self.me.is_check_requested() && (self.me.must_leave() || self.is_moved()) {
+            if self.me.is_check_requested() && (self.me.must_leave() || self.leads_elsewhere()) {
                 self.leave(LeaveReason::Gone)?;
             }
             match self.shared.take() {
@@ -115,8 +115,8 @@ impl Worker<'_> {
                 self.look(path, || self.host.look_up_from_home(path.netns()))
             }
         };
-        // From here on the path is not taken from this helper, or else it must not be entered: whoever asked
-        // the others to leave was told that they have.
+        // From here on the path stays with this helper. If it was given to another, it must not be entered:
+        // the other may have left it by now, and have told so.
         if !self.me.turn.serve() {
             return Err(EnterError::Error(REVOKED));
         }
@@ -178,7 +178,7 @@ impl Worker<'_> {
     ///
     /// The mount below may have died, so a look counts as a turn: if it takes long, another helper is woken
     /// in this one's stead.
-    fn is_moved(&self) -> bool {
+    fn leads_elsewhere(&self) -> bool {
         self.check(|worker, path| !worker.host.is_named_by(&worker.here, path.netns()))
     }
 

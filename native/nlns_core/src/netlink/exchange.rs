@@ -156,6 +156,52 @@ impl Answer {
         let space = reply.space(self.space);
         space.ok_or(Failed::at_receive(Errno::NOMEM))
     }
+
+    /// Receives one datagram behind what there is.
+    fn receive<'r>(
+        &mut self,
+        connection: &Connection,
+        is_dump: bool,
+        reply: &'r mut dyn ExchangeReply,
+    ) -> Result<Received<'r>, Failed> {
+        // A dump can be asked for again with more room; what a change answers comes once.
+        let room = match is_dump {
+            true => Ok(self.chunk),
+            false => connection.next_length(),
+        };
+        let received = match room {
+            Ok(room) if room > self.most.saturating_add(CHUNK) => Err(Errno::FBIG),
+            Ok(room) => {
+                let buffer = self.buffer(reply, room)?;
+                let received = connection.receive(&mut buffer[self.length..]);
+                received.map(|length| length.map(|length| (buffer, self.length + length)))
+            }
+            Err(errno) => Err(errno),
+        };
+        match received {
+            Ok(Some((buffer, end))) if end > buffer.len() => {
+                Ok(Received::TooLarge(end - self.length))
+            }
+            Ok(Some((buffer, end))) => Ok(Received::Messages(buffer, end)),
+            Ok(None) => Ok(Received::Foreign),
+            Err(Errno::AGAIN) => Ok(Received::Nothing),
+            Err(Errno::NOBUFS) => Ok(Received::Dropped),
+            Err(errno) => Err(Failed::at_receive(errno)),
+        }
+    }
+}
+
+/// What was there to receive.
+enum Received<'r> {
+    /// A datagram of the kernel's, in the memory from the answer's end to here.
+    Messages(&'r mut [u8], usize),
+    /// One of this length, of which a part is lost.
+    TooLarge(usize),
+    /// One that is not the kernel's.
+    Foreign,
+    Nothing,
+    /// The kernel had no room for one.
+    Dropped,
 }
 
 /// How asking for a leg ended.
@@ -186,26 +232,8 @@ fn ask(
         if is_whole && !answers.may_fail_unasked() {
             return Ok(End::Whole);
         }
-        // A dump can be asked for again with more room; what a change answers comes once.
-        let room = match is_dump {
-            true => Ok(answer.chunk),
-            false => connection.next_length(),
-        };
-        let received = match room {
-            Ok(room) if room > answer.most.saturating_add(CHUNK) => Err(Errno::FBIG),
-            Ok(room) => {
-                let buffer = answer.buffer(reply, room)?;
-                let received = connection.receive(&mut buffer[answer.length..]);
-                received.map(|length| length.map(|length| (length, buffer)))
-            }
-            Err(errno) => Err(errno),
-        };
-        match received {
-            Ok(Some((length, buffer))) if answer.length + length > buffer.len() => {
-                return Ok(End::TooLarge(length));
-            }
-            Ok(Some((length, buffer))) => {
-                let end = answer.length + length;
+        match answer.receive(connection, is_dump, reply)? {
+            Received::Messages(buffer, end) => {
                 let progress = answers.take(buffer, &mut answer.length, end);
                 match progress.map_err(Failed::at_receive)? {
                     Progress::Partial | Progress::Whole => {}
@@ -218,21 +246,20 @@ fn ask(
                     return Err(Failed::at_receive(Errno::FBIG));
                 }
             }
-            // Not the kernel's.
-            Ok(None) => {
+            Received::TooLarge(length) => return Ok(End::TooLarge(length)),
+            Received::Foreign => {
                 foreign += 1;
                 if foreign % FOREIGN == 0 {
                     patience.check(reply.is_wanted())?;
                 }
             }
             // What there is to say of requests that are not acknowledged was said while they were sent.
-            Err(Errno::AGAIN) if is_whole => return Ok(End::Whole),
-            Err(Errno::AGAIN) => {
+            Received::Nothing if is_whole => return Ok(End::Whole),
+            Received::Nothing => {
                 patience.check(reply.is_wanted())?;
                 connection.wait(patience).map_err(Failed::at_receive)?;
             }
-            Err(Errno::NOBUFS) => return Ok(End::Lost(Errno::NOBUFS)),
-            Err(errno) => return Err(Failed::at_receive(errno)),
+            Received::Dropped => return Ok(End::Lost(Errno::NOBUFS)),
         }
     }
 }

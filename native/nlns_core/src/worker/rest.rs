@@ -68,7 +68,7 @@ impl Worker<'_> {
                     }
                 }
                 Sleep::UntilCheck => {
-                    if self.is_moved() {
+                    if self.leads_elsewhere() {
                         self.leave(LeaveReason::Gone)?;
                     }
                 }
