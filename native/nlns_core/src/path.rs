@@ -2,14 +2,16 @@
 
 mod held_back;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use crossbeam_queue::SegQueue;
+use parking_lot::Mutex;
 
 use crate::claim::Claim;
 use crate::error::Error;
 use crate::netns::NetnsRef;
+use crate::pidfd::Process;
 use crate::request::{Job, LeaveRequest, OnLeft, Request};
 
 use held_back::HeldBack;
@@ -55,6 +57,8 @@ pub(crate) struct Path {
     releases: Arc<AtomicUsize>,
     /// Held by the place that has the path: the ready queue or one helper.
     claim: Claim,
+    /// The process that the last request is for, while one waits for it.
+    process: Mutex<Weak<Process>>,
     pace: AtomicU8,
     /// Helpers that are in a namespace through this path.
     pub(crate) inside: AtomicUsize,
@@ -75,6 +79,7 @@ impl Path {
             all_waiting,
             releases: Arc::default(),
             claim: Claim::default(),
+            process: Mutex::default(),
             pace: AtomicU8::new(Pace::Unproven as u8),
             inside: AtomicUsize::new(0),
             sleeper: AtomicU64::new(0),
@@ -110,7 +115,16 @@ impl Path {
     ) -> Result<Option<Arc<Self>>, Error> {
         count_one(&self.waiting, max_queue)?;
         self.all_waiting.fetch_add(1, Ordering::Relaxed);
+        if let Some(process) = &request.process {
+            *self.process.lock() = Arc::downgrade(process);
+        }
         Ok(self.send(Job::Serve(request)))
+    }
+
+    /// Returns the process that a request waits for, unless it has ended.
+    pub(crate) fn process(&self) -> Option<Arc<Process>> {
+        let process = self.process.lock().upgrade();
+        process.filter(|process| process.is_alive().is_ok())
     }
 
     /// Adds a leave request, likewise. There may be as many of them as of requests, so that neither is in the

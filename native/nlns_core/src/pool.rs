@@ -8,12 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::thread::sched_getcpu;
 
 use crate::control::{Command, CommandSender};
-use crate::error::{Error, Stage};
+use crate::error::Error;
 use crate::events::{Event, Waker};
 use crate::manager;
 use crate::netlink::{Exchange, ExchangeReply};
 use crate::netns::{NetnsKey, Spec};
-use crate::pidfd::Process;
 use crate::reply::Reply;
 use crate::request::{OnLeft, Request, Task};
 use crate::shared::{Config, Shared};
@@ -67,7 +66,7 @@ impl Pool {
         let shared = &self.shared;
         let process = match netns {
             NetnsKey::Path(_) => Ok(None),
-            NetnsKey::Process(pid) => Process::find(pid).map(Some),
+            NetnsKey::Process(pid) => shared.registry().process(pid).map(Some),
         };
         let push = |process| {
             let cpu = sched_getcpu();
@@ -75,8 +74,7 @@ impl Pool {
             let max_queue = shared.config().max_queue;
             shared.registry().push(netns, request, max_queue)
         };
-        let at_open = |errno| Error::new(Stage::Open, errno);
-        match process.map_err(at_open).and_then(push) {
+        match process.and_then(push) {
             Ok(path) => {
                 match path {
                     Some(path) => shared.schedule(path),

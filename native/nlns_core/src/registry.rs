@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_queue::SegQueue;
 use parking_lot::RwLock;
+use rustix::process::Pid;
 
 use crate::error::{Error, Stage};
 use crate::netns::{NetnsKey, NetnsRef};
 use crate::path::Path;
+use crate::pidfd::Process;
 use crate::request::{OnLeft, Request};
 
 use shard::Shard;
@@ -63,6 +65,18 @@ impl Registry {
         drop(reading);
         let netns = NetnsRef::try_from(key).map_err(|errno| Error::new(Stage::Open, errno))?;
         shard.write().add(hash, netns)?.push(request, max_queue)
+    }
+
+    /// Finds the process that has a number now, which one that a request waits for has still.
+    pub(crate) fn process(&self, pid: Pid) -> Result<Arc<Process>, Error> {
+        let (shard, hash) = self.shard(NetnsKey::Process(pid));
+        let path = shard.read().find(hash, NetnsKey::Process(pid))?.cloned();
+        match path.and_then(|path| path.process()) {
+            Some(process) => Ok(process),
+            None => Process::find(pid)
+                .map(Arc::new)
+                .map_err(|errno| Error::new(Stage::Open, errno)),
+        }
     }
 
     /// Queues a release, likewise; `None` if there is no such path.
@@ -158,6 +172,35 @@ mod tests {
         assert_eq!(registry.close().len(), count);
         let late = registry.push(key("x"), request(), 9);
         assert_eq!(late.err(), Some(Error::STOPPED));
+    }
+
+    #[test]
+    fn requests_for_one_process_share_its_pidfd_while_they_wait() {
+        crate::netns::Host::find().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let (registry, pid) = (Registry::new(), Pid::from_child(&child));
+        let push = || {
+            let process = registry.process(pid).unwrap();
+            let mut request = request();
+            request.process = Some(process.clone());
+            let path = registry.push(NetnsKey::Process(pid), request, 9).unwrap();
+            (Arc::downgrade(&process), path)
+        };
+        let (first, path) = push();
+        let (second, _) = push();
+        assert!(first.ptr_eq(&second));
+        while path.as_ref().unwrap().pop().is_some() {}
+        assert_eq!(first.strong_count(), 0);
+        let (third, _) = push();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // One with its number later would be another.
+        let has_pidfds = crate::pidfd::is_running(1).is_some();
+        assert_eq!(registry.process(pid).is_err(), has_pidfds);
+        assert!(third.strong_count() == 1);
     }
 
     #[test]

@@ -38,8 +38,9 @@ impl Task {
 /// One task, and what it depends on.
 pub(crate) struct Request {
     pub(crate) task: Task,
-    /// The process that must still be behind the path when it is served, if there is one to be proven.
-    pub(crate) process: Option<Process>,
+    /// The process that must still be behind the path when it is served, if there is one to be proven. Requests
+    /// that wait for the same one share its pidfd.
+    pub(crate) process: Option<Arc<Process>>,
     /// The processor that the caller was on.
     pub(crate) cpu: usize,
 }
