@@ -6,21 +6,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
 
-use rustix::process::{Pid, getpid};
-use rustix::thread::{CpuSet, sched_getaffinity};
+use rustix::process::Pid;
+use rustix::thread::sched_getaffinity;
 
 use support::netns::Directory;
+use support::processors::{allowed, numbers};
 use support::{CONFIG, Running, eventually, skipped, tasks};
 
 /// Set for the process inside.
 const INSIDE: &str = "NLNS_TEST_CPUSET";
 
 #[test]
-fn what_a_cpuset_is_given_later_the_threads_of_the_pool_have_too() {
+fn threads_use_processors_added_to_the_cpuset() {
     if let Some(cpuset) = std::env::var_os(INSIDE) {
         return grow(Path::new(&cpuset));
     }
-    let cpus = list(&sched_getaffinity(Some(getpid())).unwrap());
+    let cpus = numbers(&allowed());
     let Some(cpuset) = (cpus.len() > 1).then(|| Cpuset::new(cpus[0])).flatten() else {
         return skipped("it takes two processors and the right to make a cpuset");
     };
@@ -38,26 +39,18 @@ fn grow(cpuset: &Path) {
     let path = names.make("a");
     let pool = Running::start(CONFIG);
     drop(pool.open(&path, 0).unwrap());
-    let before = sched_getaffinity(Some(getpid())).unwrap();
+    let before = allowed();
     let all = fs::read_to_string(cpuset.with_file_name("cpuset.cpus"))
         .or_else(|_| fs::read_to_string(cpuset.with_file_name("cpuset.cpus.effective")));
     fs::write(cpuset.join("cpuset.cpus"), all.unwrap()).unwrap();
-    eventually("the process has more processors", || {
-        sched_getaffinity(Some(getpid())).unwrap() != before
-    });
-    let grown = sched_getaffinity(Some(getpid())).unwrap();
+    eventually("the process has more processors", || allowed() != before);
+    let grown = allowed();
     for thread in tasks("nlns-").into_iter().filter_map(Pid::from_raw) {
         assert_eq!(
-            list(&sched_getaffinity(Some(thread)).unwrap()),
-            list(&grown)
+            numbers(&sched_getaffinity(Some(thread)).unwrap()),
+            numbers(&grown)
         );
     }
-}
-
-fn list(cpus: &CpuSet) -> Vec<usize> {
-    (0..CpuSet::MAX_CPU)
-        .filter(|cpu| cpus.is_set(*cpu))
-        .collect()
 }
 
 /// A cpuset of its own, as version 1 or 2 of the control groups has it.

@@ -1,8 +1,6 @@
 //! A helper that is not, or cannot tell whether it is, where it should be: it answers with an error and ends.
 //! The kernel's answers are made up, also as older kernels give them.
 
-#[path = "support/injected.rs"]
-mod injected;
 mod support;
 
 use std::path::Path;
@@ -10,28 +8,28 @@ use std::time::Duration;
 
 use nlns_core::{Config, Error};
 
-use injected::{FOREVER, Faults, start};
+use support::faults::{Faults, Setup, start};
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{CONFIG, Running, descriptors, eventually, lacks, outside, threads_are_in};
-
-/// Tests count the process's descriptors, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+use support::{
+    CONFIG, FOREVER, Running, alone, descriptors, eventually, lacks, outside, threads_are_in,
+};
 
 #[test]
-fn a_helper_that_cannot_tell_where_it_arrived_ends() {
-    let _alone = ALONE.lock();
-    let names = Directory::new();
-    let path = names.make("a");
-    let Some(faults) = Faults::new() else { return };
-    let pool = start(&faults, FOREVER);
+fn helper_that_cannot_tell_where_it_is_ends() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
     // Kernels that give a namespace no number (before 6.18) are not asked for it, and all is well.
     faults.fail(libc::SYS_ioctl, libc::EIO);
-    let answer = pool.open(&path, 0);
+    let answer = pool.open(path, 0);
     assert!(matches!(answer, Ok(_) | Err(Error::DIED)), "{answer:?}");
     faults.heal();
     drop(answer);
     eventually("nobody is outside unseen", || outside() == pool.pinned());
-    assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
+    assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
 }
 
 /// What kernels before 6.18, 5.14 and 5.3 lack.
@@ -68,7 +66,7 @@ fn on_each_kernel(test: impl Fn(&Faults, &Running)) {
 
 #[test]
 fn on_older_kernels_the_answers_are_the_same() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let paths = [names.make("a"), names.make("b")];
     let process = Process::start();
@@ -86,15 +84,15 @@ fn on_older_kernels_the_answers_are_the_same() {
 }
 
 #[test]
-fn a_process_is_served_where_the_kernel_or_a_filter_gives_no_pidfd() {
-    let _alone = ALONE.lock();
+fn process_is_served_without_pidfd() {
+    let _alone = alone();
     for errno in [libc::ENOSYS, libc::EPERM] {
         let process = Process::start();
         let (pid, path) = (process.id(), process.path());
         let Some(faults) = Faults::new() else { return };
         faults.fail(libc::SYS_pidfd_open, errno);
         let pool = start(&faults, FOREVER);
-        let open = || faults.among_them(|| pool.open_process(pid, 0).map(cookie));
+        let open = || faults.among_them(|| pool.open_process(pid).map(cookie));
         assert_eq!(open(), oracle(&path, 0));
         drop(process);
         assert_eq!(open(), oracle(&path, 0));
@@ -114,8 +112,8 @@ fn assert_each_open_ends_a_helper(pool: &Running, path: &Path) {
 }
 
 #[test]
-fn where_a_helper_is_not_where_it_went_the_answer_is_an_error_and_the_helper_ends() {
-    let _alone = ALONE.lock();
+fn helper_in_the_wrong_namespace_ends() {
+    let _alone = alone();
     let names = Directory::new();
     let (path, other) = (names.make("a"), names.make("b"));
     on_each_kernel(|faults, pool| {
@@ -128,40 +126,42 @@ fn where_a_helper_is_not_where_it_went_the_answer_is_an_error_and_the_helper_end
 }
 
 #[test]
-fn a_socket_that_says_it_is_elsewhere_is_not_handed_out_and_the_helper_ends() {
+fn socket_from_elsewhere_is_not_handed_out() {
     // Without it a new helper learns the cookie from its first socket, of which it has another proof.
     if lacks((6, 18), "NS_GET_ID") {
         return;
     }
-    let _alone = ALONE.lock();
-    let names = Directory::new();
-    let path = names.make("a");
-    let Some(faults) = Faults::new() else { return };
-    let pool = start(&faults, FOREVER);
-    pool.open(&path, 0).unwrap();
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
+    pool.open(path, 0).unwrap();
     let before = descriptors();
     // Its cookie is then said to be 0.
     faults.pretend(libc::SYS_getsockopt);
-    assert_each_open_ends_a_helper(&pool, &path);
+    assert_each_open_ends_a_helper(pool, path);
     faults.heal();
-    assert_eq!(pool.open(&path, 0).map(cookie), oracle(&path, 0));
-    pool.release(&path);
+    assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
+    pool.release(path);
     eventually("closed", || descriptors() <= before);
 }
 
 #[test]
-fn a_helper_that_cannot_go_back_ends_and_holds_no_namespace() {
-    let _alone = ALONE.lock();
-    let names = Directory::new();
-    let path = names.make("a");
-    let Some(faults) = Faults::new() else { return };
-    let pool = start(&faults, FOREVER);
+fn helper_that_cannot_go_back_ends() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
     for _ in 0..5 {
-        pool.open(&path, 0).unwrap();
+        pool.open(path, 0).unwrap();
         eventually("asleep there", || pool.pinned() == 1);
         faults.fail(libc::SYS_setns, libc::EPERM);
-        pool.release(&path);
-        assert!(!threads_are_in(&path));
+        pool.release(path);
+        assert!(!threads_are_in(path));
         faults.heal();
     }
 }

@@ -5,34 +5,24 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
-use nlns_core::{Config, Error, EventKind, LeaveReason, NetnsKey, Reply, Socket, Spec};
+use nlns_core::{Config, EventKind, LeaveReason};
 
 use support::netns::{Directory, remove};
-use support::{CONFIG, Running, next_event};
+use support::{Running, helpers, key, next_event};
 
-const ALONE: Config = Config {
-    max_helpers: 1,
-    idle_timeout: None,
-    ..CONFIG
-};
+const ALONE: Config = helpers(1);
 
 #[track_caller]
 fn assert_pinned(pool: &Running, path: &Path) {
     let event = next_event(pool);
     assert_eq!((event.what, event.count), (EventKind::Pinned, 1));
-    assert_eq!(
-        event.netns.key(),
-        NetnsKey::Path(path.as_os_str().as_encoded_bytes())
-    );
+    assert_eq!(event.netns.key(), key(path));
 }
 
 #[track_caller]
 fn assert_left(pool: &Running, path: &Path, reason: LeaveReason) -> Duration {
     let event = next_event(pool);
-    assert_eq!(
-        event.netns.key(),
-        NetnsKey::Path(path.as_os_str().as_encoded_bytes())
-    );
+    assert_eq!(event.netns.key(), key(path));
     match event.what {
         EventKind::Left(after, why) if why == reason => after,
         what => panic!("{what:?} instead of left, {reason:?}"),
@@ -47,7 +37,7 @@ fn observed(config: Config) -> Running {
 }
 
 #[test]
-fn a_helper_that_settles_is_told_once_and_when_it_leaves_why() {
+fn settled_helper_is_told_once_and_why_it_leaves() {
     let names = Directory::new();
     let [a, b] = ["a", "b"].map(|name| names.make(name));
     let pool = observed(ALONE);
@@ -70,7 +60,7 @@ fn a_helper_that_settles_is_told_once_and_when_it_leaves_why() {
 }
 
 #[test]
-fn left_event_says_how_long_the_helper_was_there() {
+fn left_event_says_how_long() {
     let names = Directory::new();
     let path = names.make("a");
     let idle_timeout = Duration::from_millis(50);
@@ -84,7 +74,7 @@ fn left_event_says_how_long_the_helper_was_there() {
 }
 
 #[test]
-fn a_helper_that_only_passes_through_is_not_told_of() {
+fn passing_helper_is_not_told_of() {
     let names = Directory::new();
     let paths = ["a", "b"].map(|name| names.make(name));
     let idle_timeout = Some(Duration::ZERO);
@@ -104,25 +94,13 @@ fn a_helper_that_only_passes_through_is_not_told_of() {
     assert_eq!(pool.0.events(1, Box::new(|| {})), []);
 }
 
-struct Rude;
-
-impl Reply for Rude {
-    fn is_wanted(&self) -> bool {
-        true
-    }
-    fn answer(self: Box<Self>, _: Result<Socket, Error>) {
-        panic!("a panic that belongs to this test");
-    }
-}
-
 #[test]
-fn a_helper_that_dies_where_it_had_settled_has_left() {
+fn settled_helper_that_dies_has_left() {
     let names = Directory::new();
     let path = names.make("a");
     let pool = observed(ALONE);
     pool.open(&path, 0).unwrap();
     assert_pinned(&pool, &path);
-    let name = path.as_os_str().as_encoded_bytes();
-    pool.0.open(name, Spec::netlink(0), Box::new(Rude)).unwrap();
+    pool.ask_rudely(&path, || panic!("a panic that belongs to this test"));
     assert_left(&pool, &path, LeaveReason::Died);
 }

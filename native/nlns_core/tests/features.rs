@@ -4,8 +4,6 @@
     reason = "a number that names another socket is made by dup2(2)"
 )]
 
-#[path = "support/injected.rs"]
-mod injected;
 mod support;
 
 use std::os::fd::AsRawFd;
@@ -14,12 +12,9 @@ use std::path::Path;
 use nlns_core::features::{self, Feature, TABLE};
 use nlns_core::issued;
 
-use injected::{FOREVER, Faults, start};
+use support::faults::{Faults, start};
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{Running, eventually};
-
-/// Tests read what was found last, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+use support::{FOREVER, Running, alone, eventually};
 
 /// What kernels, emulators and filters say of what they do not have.
 const ERRNOS: [i32; 8] = [
@@ -64,7 +59,7 @@ fn assert_all_works(pool: &Running) {
         for path in [&path, &other, &process.path()] {
             assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
         }
-        let by_number = pool.open_process(process.id(), 0).map(cookie);
+        let by_number = pool.open_process(process.id()).map(cookie);
         assert_eq!(by_number, oracle(&process.path(), 0));
     }
     assert_numbers_are_taken_back(pool, &other);
@@ -73,10 +68,10 @@ fn assert_all_works(pool: &Running) {
     pool.open(&path, 0).unwrap();
     remove(&path);
     let id = process.id();
-    pool.open_process(id, 0).unwrap();
+    pool.open_process(id).unwrap();
     drop(process);
     eventually("left", || pool.pinned() == 0);
-    assert!(pool.open_process(id, 0).is_err());
+    assert!(pool.open_process(id).is_err());
     assert_eq!(pool.0.info().died, 0);
 }
 
@@ -98,7 +93,7 @@ fn assert_numbers_are_taken_back(pool: &Running, path: &Path) {
 
 #[test]
 fn each_feature_may_be_missing_with_any_errno() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     for row in &TABLE {
         for errno in ERRNOS {
             let Some(faults) = Faults::new() else { return };
@@ -112,7 +107,7 @@ fn each_feature_may_be_missing_with_any_errno() {
 
 #[test]
 fn all_features_may_be_missing_together() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     for errno in ERRNOS {
         let Some(faults) = Faults::new() else { return };
         TABLE
@@ -125,8 +120,8 @@ fn all_features_may_be_missing_together() {
 }
 
 #[test]
-fn descriptors_that_run_out_say_nothing_of_the_kernel() {
-    let _alone = ALONE.lock();
+fn descriptor_shortage_hides_no_feature() {
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let Some(faults) = Faults::new() else { return };

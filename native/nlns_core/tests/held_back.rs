@@ -1,29 +1,18 @@
 //! Opens of sockets that are slow to close, while too many of their kind are being closed.
 
-#[path = "support/injected.rs"]
-mod injected;
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use nlns_core::{Config, Error, MAX_CLOSING, Reply, Socket, Spec};
 
-use injected::{FOREVER, Faults, start};
-use support::netns::Directory;
-use support::{PATIENCE, Running, descriptors, eventually};
-
-/// Closers are shared by the pools of a process, so these tests run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+use support::faults::Setup;
+use support::{FOREVER, PACKET, PATIENCE, Running, descriptors, eventually};
 
 const NETLINK: Spec = Spec::netlink(0);
-const PACKET: Spec = Spec {
-    domain: libc::AF_PACKET as u16,
-    kind: libc::SOCK_RAW as u32,
-    protocol: 0,
-};
 
 type Answers = Receiver<(&'static str, Result<Socket, Error>)>;
 
@@ -87,50 +76,40 @@ impl Reply for From {
 
 /// A pool with as many packet sockets being closed as may be, until `let_go` is dropped.
 struct Jammed {
-    path: PathBuf,
     let_go: Sender<()>,
-    pool: Running,
-    faults: Faults,
-    names: Directory,
+    setup: Setup,
 }
 
 impl Jammed {
     fn new(config: Config) -> Option<Self> {
-        let names = Directory::new();
-        let path = names.make("a");
-        let faults = Faults::new()?;
-        let pool = start(&faults, config);
-        let mut sockets: Vec<_> = (0..MAX_CLOSING).map(|_| pool.open_packet(&path)).collect();
+        let setup = Setup::new(config)?;
+        let Setup {
+            pool, faults, path, ..
+        } = &setup;
+        let mut sockets: Vec<_> = (0..MAX_CLOSING).map(|_| pool.open_packet(path)).collect();
         // So that only closers close.
         eventually("nothing is closed otherwise", || pool.0.info().closing == 0);
         let let_go = faults.hold(libc::SYS_close);
         drop(sockets.split_off(MAX_CLOSING / 2));
         eventually("every closer is held", || faults.held() == MAX_CLOSING / 2);
-        // Who is held stays held; the others wait for a closer.
+        // A closer that is held stays held; the others wait for a closer.
         faults.heal();
         drop(sockets);
         assert_eq!(pool.0.info().closing, MAX_CLOSING);
-        Some(Self {
-            path,
-            let_go,
-            pool,
-            faults,
-            names,
-        })
+        Some(Self { let_go, setup })
     }
 
     fn eventually_held_back(&self, count: usize) {
-        eventually("held back", || self.pool.0.info().held_back == count);
+        eventually("held back", || self.setup.pool.0.info().held_back == count);
     }
 }
 
 #[test]
-fn slow_kind_waits_for_room_and_others_do_not() {
-    let _alone = ALONE.lock();
+fn only_the_slow_kind_waits_for_room() {
     let Some(jammed) = Jammed::new(FOREVER) else {
         return;
     };
-    let (pool, path) = (&jammed.pool, &jammed.path);
+    let Setup { pool, path, .. } = &jammed.setup;
     let (slow, other) = (Caller::new(1), Caller::new(2));
     let before = descriptors();
     for _ in 0..100 {
@@ -142,7 +121,7 @@ fn slow_kind_waits_for_room_and_others_do_not() {
         assert_eq!(other.next(), "netlink");
     }
     // Another path of the same kind waits as well, and a path that is not there is known at once.
-    let elsewhere = jammed.names.make("b");
+    let elsewhere = jammed.setup.names.make("b");
     other.ask(pool, &elsewhere, PACKET, "packet elsewhere");
     jammed.eventually_held_back(101);
     assert_eq!(slow.answers.try_recv().err(), Some(TryRecvError::Empty));
@@ -153,18 +132,17 @@ fn slow_kind_waits_for_room_and_others_do_not() {
         assert_eq!(slow.next(), "packet");
     }
     assert_eq!(other.next(), "packet elsewhere");
-    jammed.faults.heal();
+    jammed.setup.faults.heal();
     eventually("all are closed", || pool.0.info().closing == 0);
     assert_eq!(pool.0.info().held_back, 0);
 }
 
 #[test]
 fn answers_of_one_caller_keep_their_order() {
-    let _alone = ALONE.lock();
     let Some(jammed) = Jammed::new(FOREVER) else {
         return;
     };
-    let (pool, path) = (&jammed.pool, &jammed.path);
+    let Setup { pool, path, .. } = &jammed.setup;
     let caller = Caller::new(1);
     let order = ["a", "b", "c", "d", "e"];
     for (name, spec) in order
@@ -176,7 +154,7 @@ fn answers_of_one_caller_keep_their_order() {
     assert_eq!(caller.next(), "a");
     jammed.eventually_held_back(4);
     // On another path there is no order to keep.
-    let elsewhere = jammed.names.make("b");
+    let elsewhere = jammed.setup.names.make("b");
     caller.ask(pool, &elsewhere, NETLINK, "elsewhere");
     assert_eq!(caller.next(), "elsewhere");
     drop(jammed.let_go);
@@ -184,12 +162,11 @@ fn answers_of_one_caller_keep_their_order() {
 }
 
 #[test]
-fn cancelled_request_opens_nothing_and_holds_nothing_up() {
-    let _alone = ALONE.lock();
+fn cancelled_request_holds_nothing_up() {
     let Some(jammed) = Jammed::new(FOREVER) else {
         return;
     };
-    let (pool, path) = (&jammed.pool, &jammed.path);
+    let Setup { pool, path, .. } = &jammed.setup;
     let caller = Caller::new(1);
     let is_wanted = caller.ask(pool, path, PACKET, "packet");
     caller.ask(pool, path, NETLINK, "netlink");
@@ -203,11 +180,10 @@ fn cancelled_request_opens_nothing_and_holds_nothing_up() {
 
 #[test]
 fn release_comes_after_what_is_held_back() {
-    let _alone = ALONE.lock();
     let Some(jammed) = Jammed::new(FOREVER) else {
         return;
     };
-    let (pool, path) = (&jammed.pool, &jammed.path);
+    let Setup { pool, path, .. } = &jammed.setup;
     let caller = Caller::new(1);
     caller.ask(pool, path, PACKET, "packet");
     jammed.eventually_held_back(1);
@@ -224,7 +200,6 @@ fn release_comes_after_what_is_held_back() {
 
 #[test]
 fn full_queue_counts_what_is_held_back() {
-    let _alone = ALONE.lock();
     let config = Config {
         max_queue: 40,
         ..FOREVER
@@ -232,7 +207,7 @@ fn full_queue_counts_what_is_held_back() {
     let Some(jammed) = Jammed::new(config) else {
         return;
     };
-    let (pool, path) = (&jammed.pool, &jammed.path);
+    let Setup { pool, path, .. } = &jammed.setup;
     let caller = Caller::new(1);
     for _ in 0..40 {
         caller.ask(pool, path, PACKET, "packet");
@@ -248,11 +223,10 @@ fn full_queue_counts_what_is_held_back() {
 
 #[test]
 fn stop_answers_what_is_held_back() {
-    let _alone = ALONE.lock();
     let Some(jammed) = Jammed::new(FOREVER) else {
         return;
     };
-    let (pool, path) = (&jammed.pool, &jammed.path);
+    let Setup { pool, path, .. } = &jammed.setup;
     let caller = Caller::new(1);
     caller.ask(pool, path, PACKET, "packet");
     jammed.eventually_held_back(1);

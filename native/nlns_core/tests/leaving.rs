@@ -3,26 +3,19 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nlns_core::{Config, Error};
+use nlns_core::Config;
 
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{CONFIG, Running, eventually, open_and_settle, settle, skipped, threads};
-
-/// Tests count the process's threads and descriptors, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-
-const FOREVER: Config = Config {
-    idle_timeout: None,
-    ..CONFIG
+use support::{
+    CONFIG, FOREVER, Running, alone, eventually, key, open_and_settle, settle, settle_at_each,
+    skipped, threads,
 };
 
 #[test]
 fn helpers_leave_when_their_idle_timeout_ends() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let paths = [names.make("a"), names.make("b")];
     let idle_timeout = Some(Duration::from_millis(100));
@@ -42,8 +35,8 @@ fn helpers_leave_when_their_idle_timeout_ends() {
 }
 
 #[test]
-fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
-    let _alone = ALONE.lock();
+fn deleted_name_and_dead_process_are_left_at_once() {
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
@@ -58,8 +51,8 @@ fn a_deleted_name_is_left_at_once_and_a_dead_process_too() {
 }
 
 #[test]
-fn a_dead_process_is_left_by_whatever_path_to_a_procfs_it_was_reached() {
-    let _alone = ALONE.lock();
+fn dead_process_is_left_whatever_procfs_named_it() {
+    let _alone = alone();
     let names = Directory::new();
     let mounted = names.mount_procfs("proc");
     let link = names.0.join("link");
@@ -77,8 +70,8 @@ fn a_dead_process_is_left_by_whatever_path_to_a_procfs_it_was_reached() {
 }
 
 #[test]
-fn a_dead_process_of_another_pid_namespace_is_left_too() {
-    let _alone = ALONE.lock();
+fn dead_process_elsewhere_is_left_at_once() {
+    let _alone = alone();
     let names = Directory::new();
     let Some(process) = Process::start_first(&names, "proc") else {
         return skipped("no procfs of another pid namespace can be mounted here");
@@ -90,8 +83,8 @@ fn a_dead_process_of_another_pid_namespace_is_left_too() {
 }
 
 #[test]
-fn what_a_link_leads_to_is_left_at_once_too() {
-    let _alone = ALONE.lock();
+fn target_of_a_link_is_left_at_once() {
+    let _alone = alone();
     let (names, links) = (Directory::new(), Directory::new());
     let pool = Running::start(FOREVER);
     let link = |name: &str, target: &Path| {
@@ -124,27 +117,22 @@ fn what_a_link_leads_to_is_left_at_once_too() {
 }
 
 #[test]
-fn a_deleted_name_is_left_by_all_who_came_by_another_path_to_it() {
-    let _alone = ALONE.lock();
+fn deleted_name_is_left_by_every_spelling() {
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
     let spellings = [path.clone(), names.0.join(".//a")];
-    eventually("two in it", || {
-        for path in &spellings {
-            pool.open(path, 0).unwrap();
-            // One that sleeps does not serve the other path.
-            std::thread::sleep(Duration::from_millis(15));
-        }
-        pool.pinned() == 2
-    });
+    let keys = spellings.each_ref().map(|path| key(path));
+    settle_at_each(&pool, &keys);
+    assert_eq!(pool.pinned(), 2);
     remove(&path);
     eventually("left", || pool.pinned() == 0);
 }
 
 #[test]
 fn requests_that_fail_elsewhere_hold_no_namespace() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(Config {
@@ -160,8 +148,8 @@ fn requests_that_fail_elsewhere_hold_no_namespace() {
 }
 
 #[test]
-fn a_renamed_name_is_left_at_once() {
-    let _alone = ALONE.lock();
+fn renamed_name_is_left_at_once() {
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let link = names.0.join("link");
@@ -170,49 +158,4 @@ fn a_renamed_name_is_left_at_once() {
     settle(&pool, &link);
     std::fs::rename(&link, names.0.join("other")).unwrap();
     eventually("left", || pool.pinned() == 0);
-}
-
-#[test]
-fn released_is_said_when_nobody_is_there_and_what_waited_was_served() {
-    let _alone = ALONE.lock();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    let answers: Vec<_> = (0..500).map(|_| pool.ask(&path, 0).unwrap()).collect();
-    pool.release(&path);
-    assert_eq!(pool.pinned(), 0);
-    assert!(
-        answers
-            .iter()
-            .all(|answer| answer.try_recv().unwrap().is_ok())
-    );
-    pool.release(&path);
-}
-
-#[test]
-fn a_release_finds_a_helper_that_sleeps() {
-    let _alone = ALONE.lock();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    settle(&pool, &path);
-    pool.release(&path);
-    assert_eq!(pool.pinned(), 0);
-}
-
-#[test]
-fn what_a_stopped_pool_does_not_release_is_not_announced() {
-    let _alone = ALONE.lock();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    settle(&pool, &path);
-    pool.stop();
-    // The submitting thread may be a scheduler, which must not send.
-    let said = Arc::new(AtomicUsize::new(0));
-    let saying = said.clone();
-    let released = Box::new(move |_| _ = saying.fetch_add(1, Ordering::SeqCst));
-    let path = path.as_os_str().as_encoded_bytes();
-    assert_eq!(pool.0.release(path, released), Err(Error::STOPPED));
-    assert_eq!(said.load(Ordering::SeqCst), 0);
 }

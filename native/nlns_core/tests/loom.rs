@@ -51,7 +51,7 @@ fn helper(handover: &Handover<Counted>, counts: &Counts) -> bool {
 }
 
 #[test]
-fn a_cancel_against_an_answer_leaves_nothing_open_and_knows_of_the_message() {
+fn cancel_racing_answer_leaks_nothing() {
     loom::model(|| {
         let counts = Counts::default();
         let handover = Arc::new(Handover::default());
@@ -70,7 +70,7 @@ fn a_cancel_against_an_answer_leaves_nothing_open_and_knows_of_the_message() {
 }
 
 #[test]
-fn a_descriptor_is_taken_by_one_or_closed_never_both() {
+fn descriptor_is_taken_or_closed_never_both() {
     loom::model(|| {
         let counts = Counts::default();
         let handover = Arc::new(Handover::default());
@@ -91,7 +91,7 @@ fn a_descriptor_is_taken_by_one_or_closed_never_both() {
 }
 
 #[test]
-fn two_takers_get_it_once_and_whoever_sees_the_message_finds_it() {
+fn two_takers_get_one_descriptor() {
     loom::model(|| {
         let counts = Counts::default();
         let handover = Arc::new(Handover::default());
@@ -135,7 +135,7 @@ fn serve(right: &Claim, queue: &loom::sync::atomic::AtomicUsize, serving: &Atomi
 }
 
 #[test]
-fn of_two_who_push_none_is_overlooked_and_one_at_a_time_serves() {
+fn two_pushes_are_served_one_at_a_time() {
     loom::model(|| {
         let right = Arc::new(Claim::default());
         let queue = Arc::new(loom::sync::atomic::AtomicUsize::new(0));

@@ -1,29 +1,21 @@
 //! Netlink exchanges: the whole answer or an error, whatever happens meanwhile, and nothing left behind.
 
-#[path = "support/netlink.rs"]
-mod netlink;
 mod support;
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nlns_core::{Config, Error, Stage};
+use nlns_core::{Error, Stage};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{SendFlags, sendto};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use netlink::*;
+use support::netlink::*;
 use support::netns::{Directory, remove};
-use support::{CONFIG, PATIENCE, Running, descriptors, eventually, settle};
-
-/// Tests count the process's descriptors, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-
-const FOREVER: Config = Config {
-    idle_timeout: None,
-    ..CONFIG
+use support::{
+    CONFIG, FOREVER, PATIENCE, Running, alone, descriptors, eventually, helpers, settle,
 };
 
 fn at(stage: Stage, errno: Errno) -> Option<Error> {
@@ -32,7 +24,7 @@ fn at(stage: Stage, errno: Errno) -> Option<Error> {
 
 #[test]
 fn each_namespace_answers_for_itself() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let paths = [names.make("a"), names.make("b"), names.make("c")];
     let pool = Running::start(CONFIG);
@@ -56,7 +48,7 @@ fn each_namespace_answers_for_itself() {
 
 #[test]
 fn refusal_has_the_kernel_s_words() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(CONFIG);
@@ -73,7 +65,7 @@ fn refusal_has_the_kernel_s_words() {
 
 #[test]
 fn requests_of_a_list_are_answered_in_order() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(CONFIG);
@@ -97,8 +89,8 @@ fn names_sorted(messages: &[Message]) -> Vec<String> {
 }
 
 #[test]
-fn socket_is_kept_while_pinned_and_closed_when_the_name_goes() {
-    let _alone = ALONE.lock();
+fn kept_socket_is_closed_with_its_namespace() {
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
@@ -126,7 +118,7 @@ fn socket_is_kept_while_pinned_and_closed_when_the_name_goes() {
 
 #[test]
 fn other_processes_cannot_send_to_a_kept_socket() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
@@ -177,7 +169,7 @@ fn ports() -> Vec<u32> {
 
 #[test]
 fn message_larger_than_the_buffer_is_answered_whole() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(CONFIG);
@@ -198,7 +190,7 @@ fn message_larger_than_the_buffer_is_answered_whole() {
 
 #[test]
 fn answer_larger_than_allowed_is_an_error() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
@@ -214,7 +206,7 @@ fn answer_larger_than_allowed_is_an_error() {
 
 #[test]
 fn list_of_thousands_is_acknowledged_whole() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(CONFIG);
@@ -225,7 +217,7 @@ fn list_of_thousands_is_acknowledged_whole() {
 
 #[test]
 fn changes_at_full_speed_never_give_a_part() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let (pool, changing) = (Running::start(CONFIG), Running::start(CONFIG));
@@ -253,7 +245,7 @@ fn changes_at_full_speed_never_give_a_part() {
 
 #[test]
 fn dump_that_never_rests_is_an_error() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let (pool, changing) = (Running::start(CONFIG), Running::start(CONFIG));
@@ -293,13 +285,10 @@ impl Drop for Stop<'_> {
 
 #[test]
 fn exchange_that_waits_keeps_no_other_path_waiting() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let (silent, other) = (names.make("a"), names.make("b"));
-    let pool = Running::start(Config {
-        max_helpers: 2,
-        ..FOREVER
-    });
+    let pool = Running::start(helpers(2));
     // The kernel drops a request for a route lookup that is too short (net/ipv4/fib_frontend.c).
     let (answer, wanted) = pool.ask_netlink(&silent, FIB_LOOKUP, request(0, 0, &[]));
     let (behind, _) = pool.ask_netlink(&silent, ROUTE, links());
@@ -316,7 +305,7 @@ fn exchange_that_waits_keeps_no_other_path_waiting() {
 
 #[test]
 fn exchange_that_waits_ends_with_its_time() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
@@ -336,7 +325,7 @@ fn exchange_that_waits_ends_with_its_time() {
 
 #[test]
 fn pool_that_stops_answers_an_exchange_that_waits() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let before = descriptors();
@@ -354,7 +343,7 @@ fn pool_that_stops_answers_an_exchange_that_waits() {
 
 #[test]
 fn opens_and_exchanges_are_answered_in_order() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(CONFIG);
@@ -377,7 +366,7 @@ fn opens_and_exchanges_are_answered_in_order() {
 
 #[test]
 fn replaced_namespace_is_never_answered_for() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let pool = Running::start(FOREVER);
     for n in 0..50 {

@@ -1,34 +1,29 @@
 //! What an exchange comes to when the kernel refuses, interrupts or does not finish one of its calls.
 
-#[path = "support/injected.rs"]
-mod injected;
-#[path = "support/netlink.rs"]
-mod netlink;
 mod support;
 
-use nlns_core::{Config, Error, Stage};
+use nlns_core::{Error, Stage};
 
-use injected::{FOREVER, Faults, start};
-use netlink::*;
-use support::netns::Directory;
-use support::{PATIENCE, descriptors, eventually};
+use support::faults::Setup;
+use support::netlink::*;
+use support::{PATIENCE, descriptors, eventually, helpers};
 
-/// Tests count the process's descriptors, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-
-fn error(stage: Stage, errno: i32) -> Option<Error> {
-    Some(Error { stage, errno })
-}
+/// The kernel had no room for a part of the answer.
+const LOST: Option<Error> = Some(Error {
+    stage: Stage::Receive,
+    errno: libc::ENOBUFS,
+});
 
 #[test]
 fn failing_step_is_answered_and_leaves_nothing() {
-    let _alone = ALONE.lock();
-    let Some(faults) = Faults::new() else { return };
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = start(&faults, FOREVER);
-    pool.open(&path, 0).unwrap();
-    pool.release(&path);
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
+    pool.open(path, 0).unwrap();
+    pool.release(path);
     let before = descriptors();
     for (call, stage, errno) in [
         (libc::SYS_openat, Stage::Open, libc::EMFILE),
@@ -39,17 +34,16 @@ fn failing_step_is_answered_and_leaves_nothing() {
         (libc::SYS_sendto, Stage::Send, libc::EPERM),
         (libc::SYS_recvfrom, Stage::Receive, libc::ENOMEM),
     ] {
-        // The lookup that never blocks comes first, and its failure says nothing.
-        if call == libc::SYS_openat {
-            faults.fail(libc::SYS_openat2, libc::EAGAIN);
-        }
-        faults.fail(call, errno);
+        faults.fail_step(call, errno);
         for _ in 0..3 {
-            assert_eq!(pool.exchange(&path, links()).err(), error(stage, errno));
+            assert_eq!(
+                pool.exchange(path, links()).err(),
+                Some(Error { stage, errno })
+            );
         }
         faults.heal();
-        assert_eq!(pool.links(&path), ["lo"]);
-        pool.release(&path);
+        assert_eq!(pool.links(path), ["lo"]);
+        pool.release(path);
     }
     assert_eq!(pool.0.info().died, 0);
     eventually("closed", || descriptors() == before);
@@ -57,77 +51,80 @@ fn failing_step_is_answered_and_leaves_nothing() {
 
 #[test]
 fn options_that_a_kernel_lacks_are_not_needed() {
-    let _alone = ALONE.lock();
-    let Some(faults) = Faults::new() else { return };
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = start(&faults, FOREVER);
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
     for errno in [libc::ENOPROTOOPT, libc::EPERM, libc::EINVAL] {
         faults.fail(libc::SYS_setsockopt, errno);
-        pool.change(&path, add_pair("a", "b"));
+        pool.change(path, add_pair("a", "b"));
         let refusal = pool
-            .exchange(&path, add_pair("a", "c"))
+            .exchange(path, add_pair("a", "c"))
             .unwrap()
             .unwrap_err();
         assert_eq!(refusal.errno, libc::EEXIST);
-        pool.change(&path, delete("a"));
+        pool.change(path, delete("a"));
         faults.heal();
-        pool.release(&path);
+        pool.release(path);
     }
 }
 
 #[test]
-fn lost_part_of_a_dump_is_asked_for_again() {
-    let _alone = ALONE.lock();
-    let Some(faults) = Faults::new() else { return };
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = start(&faults, FOREVER);
+fn dump_that_lost_a_part_is_repeated() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
     for times in 1..5 {
         faults.fail_times(libc::SYS_recvfrom, libc::ENOBUFS, times);
-        assert_eq!(pool.links(&path), ["lo"]);
+        assert_eq!(pool.links(path), ["lo"]);
     }
     faults.fail_times(libc::SYS_recvfrom, libc::ENOBUFS, 5);
-    let lost = pool.exchange(&path, links());
-    assert_eq!(lost.err(), error(Stage::Receive, libc::ENOBUFS));
+    let lost = pool.exchange(path, links());
+    assert_eq!(lost.err(), LOST);
     // What changes something is sent once.
     faults.fail_times(libc::SYS_recvfrom, libc::ENOBUFS, 1);
-    let lost = pool.exchange(&path, add_pair("a", "b"));
-    assert_eq!(lost.err(), error(Stage::Receive, libc::ENOBUFS));
-    assert_eq!(pool.links(&path).len(), 3);
+    let lost = pool.exchange(path, add_pair("a", "b"));
+    assert_eq!(lost.err(), LOST);
+    assert_eq!(pool.links(path).len(), 3);
 }
 
 #[test]
 fn interrupted_calls_are_made_again() {
-    let _alone = ALONE.lock();
-    let Some(faults) = Faults::new() else { return };
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = start(&faults, FOREVER);
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
     for call in [libc::SYS_sendto, libc::SYS_recvfrom] {
         faults.fail_times(call, libc::EINTR, 10);
-        assert_eq!(pool.links(&path), ["lo"]);
+        assert_eq!(pool.links(path), ["lo"]);
     }
 }
 
 /// As by the rtnl lock, which a call waits for inside the kernel, and no signal ends.
 #[test]
 fn exchange_that_blocks_keeps_no_other_path_waiting() {
-    let _alone = ALONE.lock();
-    let Some(faults) = Faults::new() else { return };
-    let names = Directory::new();
-    let (blocked, other) = (names.make("a"), names.make("b"));
-    let pool = start(
-        &faults,
-        Config {
-            max_helpers: 2,
-            ..FOREVER
-        },
-    );
+    let Some(setup) = Setup::new(helpers(2)) else {
+        return;
+    };
+    let Setup {
+        pool,
+        faults,
+        path: blocked,
+        names,
+        ..
+    } = &setup;
+    let other = names.make("b");
     for call in [libc::SYS_sendto, libc::SYS_recvfrom] {
         let held = faults.held();
         let let_go = faults.hold(call);
-        let (answer, _) = pool.ask_netlink(&blocked, ROUTE, links());
+        let (answer, _) = pool.ask_netlink(blocked, ROUTE, links());
         eventually("it is blocked", || faults.held() == held + 1);
         faults.forget(call);
         for _ in 0..20 {
@@ -142,17 +139,18 @@ fn exchange_that_blocks_keeps_no_other_path_waiting() {
 }
 
 #[test]
-fn socket_ends_with_a_helper_that_cannot_go_back() {
-    let _alone = ALONE.lock();
-    let Some(faults) = Faults::new() else { return };
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = start(&faults, FOREVER);
+fn kept_socket_ends_with_its_helper() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
     let before = descriptors();
-    pool.links(&path);
+    pool.links(path);
     faults.fail(libc::SYS_setns, libc::EPERM);
-    pool.release(&path);
+    pool.release(path);
     eventually("closed", || descriptors() == before);
     faults.heal();
-    assert_eq!(pool.links(&path), ["lo"]);
+    assert_eq!(pool.links(path), ["lo"]);
 }

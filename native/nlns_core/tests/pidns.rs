@@ -1,20 +1,17 @@
 //! `{:pid, n}` is the process that has this number here, whatever procfs is mounted at `/proc`: the pid
-//! namespace's own, that of the one outside, or none.
+//! namespace's own, that of the one or none.
 
-#[path = "support/injected.rs"]
-mod injected;
 mod support;
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use nlns_core::{Error, NetnsKey, Pool, Stage};
 
-use injected::{FOREVER, Faults, start};
+use support::faults::{Faults, start};
 use support::netns::{cookie, in_fresh_thread, netlink, oracle, unshare_net};
-use support::{PATIENCE, Running, eventually, skipped};
+use support::{FOREVER, PATIENCE, Running, eventually, settle_at_each, skipped};
 
 /// What is done to `/proc` in a pid namespace of its own, before the tests of [`inside`] run there.
 const OUTER: &str = ":";
@@ -77,7 +74,7 @@ fn older_kernels_use_a_procfs_of_their_own() {
 }
 
 #[test]
-fn where_no_procfs_may_be_mounted_a_process_is_visited() {
+fn process_is_visited_without_own_procfs() {
     for proc in [OUTER, OWN, NONE] {
         run("number_means_own_process_by_visit", proc);
     }
@@ -144,14 +141,14 @@ const ENDED: Error = Error {
 };
 
 fn assert_numbers_mean_own_processes(pool: &Running) {
-    let home = pool.open_process(std::process::id(), 0);
+    let home = pool.open_process(std::process::id());
     let home = home.map(cookie).unwrap();
     assert!(release(pool, std::process::id()));
     let processes = [Process::start(), Process::start()];
     for _ in 0..3 {
         for Process(child, there) in &processes {
             assert_ne!(*there, home);
-            assert_eq!(pool.open_process(child.id(), 0).map(cookie), Ok(*there));
+            assert_eq!(pool.open_process(child.id()).map(cookie), Ok(*there));
         }
     }
     // What is at the path is another matter: its own queue, its own answer.
@@ -159,31 +156,18 @@ fn assert_numbers_mean_own_processes(pool: &Running) {
     let path = Path::new(&path);
     assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
     pool.release(path);
-    eventually("each has its helper", || {
-        for process in &processes {
-            if !is_pinned(pool, process.0.id()) {
-                assert!(pool.open_process(process.0.id(), 0).is_ok());
-                // One that has not settled yet would go on to the other.
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        processes
-            .iter()
-            .all(|process| is_pinned(pool, process.0.id()))
+    let keys = processes.each_ref().map(|process| {
+        let id = process.0.id() as i32;
+        NetnsKey::process(id).unwrap()
     });
+    settle_at_each(pool, &keys);
     let [released, ended] = processes;
     assert!(release(pool, released.0.id()));
     let id = ended.0.id();
     ended.end();
     eventually("left the dead", || pool.pinned() == 0);
-    assert_eq!(pool.open_process(id, 0).err(), Some(ENDED));
-    assert_eq!(pool.open_process(id + 1_000, 0).err(), Some(ENDED));
-}
-
-fn is_pinned(pool: &Running, pid: u32) -> bool {
-    let key = NetnsKey::process(pid as i32).unwrap();
-    let mut helpers = pool.0.info().helpers.into_iter();
-    helpers.any(|helper| helper.pinned.is_some_and(|(netns, _)| netns.key() == key))
+    assert_eq!(pool.open_process(id).err(), Some(ENDED));
+    assert_eq!(pool.open_process(id + 1_000).err(), Some(ENDED));
 }
 
 /// Releases a process, and waits until that is done; `false` if there was nothing to release.
@@ -229,13 +213,13 @@ mod inside {
         let processes = [Process::start(), Process::start()];
         for _ in 0..3 {
             for Process(child, there) in &processes {
-                assert_eq!(pool.open_process(child.id(), 0).map(cookie), Ok(*there));
+                assert_eq!(pool.open_process(child.id()).map(cookie), Ok(*there));
             }
         }
         let id = processes[0].0.id();
         processes.into_iter().for_each(Process::end);
         eventually("left the dead", || pool.pinned() == 0);
-        assert_eq!(pool.open_process(id, 0).err(), Some(ENDED));
+        assert_eq!(pool.open_process(id).err(), Some(ENDED));
         assert_eq!(pool.0.info().died, 0);
     }
 
@@ -255,7 +239,7 @@ mod inside {
             return;
         };
         let process = Process::start();
-        let answer = pool.open_process(process.0.id(), 0).map(cookie);
+        let answer = pool.open_process(process.0.id()).map(cookie);
         let (stage, errno) = (Stage::Open, libc::EOPNOTSUPP);
         assert_eq!(answer, Err(Error { stage, errno }));
         // Paths work all the same, and those that mean this process.
@@ -272,7 +256,7 @@ mod inside {
             return;
         };
         let process = Process::start();
-        let answer = pool.open_process(process.0.id(), 0).map(cookie);
+        let answer = pool.open_process(process.0.id()).map(cookie);
         let (stage, errno) = (Stage::Thread, libc::ENOENT);
         assert_eq!(answer, Err(Error { stage, errno }));
     }

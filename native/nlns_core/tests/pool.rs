@@ -7,29 +7,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use nlns_core::{Config, Error, HelperInfo, Reply, Socket, Spec, Stage, State};
+use nlns_core::{Error, NetnsKey, Reply, Socket, Spec, Stage, State};
 
 use support::netns::{Directory, Process, cookie, oracle};
-use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, threads};
-
-/// Tests count the process's threads and descriptors, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-
-const FOREVER: Config = Config {
-    idle_timeout: None,
-    ..CONFIG
+use support::{
+    Answer, CONFIG, FOREVER, PATIENCE, Running, alone, descriptors, eventually, helpers, threads,
 };
 
 #[test]
 fn more_paths_than_helpers_take_turns() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let paths: Vec<_> = (0..12).map(|n| names.make(&n.to_string())).collect();
     let max_helpers = 2;
-    let pool = Running::start(Config {
-        max_helpers,
-        ..FOREVER
-    });
+    let pool = Running::start(helpers(max_helpers));
     for _ in 0..20 {
         pool.assert_each_is_served(&paths);
         assert!(threads("nlns-helper") <= max_helpers);
@@ -39,7 +30,7 @@ fn more_paths_than_helpers_take_turns() {
 
 #[test]
 fn answers_come_in_the_order_of_the_requests() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     struct Numbered(usize, Sender<usize>);
     impl Reply for Numbered {
         fn is_wanted(&self) -> bool {
@@ -65,20 +56,14 @@ fn answers_come_in_the_order_of_the_requests() {
 }
 
 #[test]
-fn a_request_made_after_the_look_waits_for_the_next_one() {
-    let _alone = ALONE.lock();
+fn request_after_a_lookup_gets_the_next() {
+    let _alone = alone();
     let names = Directory::new();
     let (path, other) = (names.make("a"), names.make("b"));
     let (link, new) = (names.0.join("link"), names.0.join("new"));
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let pool = Running::start(FOREVER);
-    let (there, arrived) = bounded(1);
-    let (let_go, held) = bounded::<()>(0);
-    pool.ask_rudely(&link, move || {
-        there.send(()).unwrap();
-        held.recv().unwrap_or_default();
-    });
-    arrived.recv_timeout(PATIENCE).unwrap();
+    let let_go = pool.hold_now(&link);
     std::os::unix::fs::symlink(&other, &new).unwrap();
     std::fs::rename(&new, &link).unwrap();
     let answer = pool.ask(&link, 0).unwrap();
@@ -88,26 +73,26 @@ fn a_request_made_after_the_look_waits_for_the_next_one() {
 }
 
 #[test]
-fn a_process_that_ends_before_its_turn_is_not_served_though_a_helper_is_there() {
-    let _alone = ALONE.lock();
+fn process_that_ends_before_its_turn_is_refused() {
+    let _alone = alone();
     let names = Directory::new();
     let other = names.make("a");
     let process = Process::start();
-    let max_helpers = 1;
-    let pool = Running::start(Config {
-        max_helpers,
-        ..FOREVER
-    });
+    let pool = Running::start(helpers(1));
     // While the one helper is held, what is asked becomes one batch, for which it looks at the path once.
-    let (begin, held) = bounded::<()>(0);
-    pool.ask_rudely(&other, move || held.recv().unwrap_or_default());
+    let begin = pool.hold(&other);
     let (there, arrived) = bounded(1);
     let (let_go, held) = bounded::<()>(0);
     pool.ask_rudely(&process.path(), move || {
         there.send(()).unwrap();
         held.recv().unwrap_or_default();
     });
-    let answer = pool.ask_process(process.id(), 0).unwrap();
+    let answer = pool
+        .ask_by(
+            NetnsKey::process(process.id() as i32).unwrap(),
+            Spec::netlink(0),
+        )
+        .unwrap();
     drop(begin);
     arrived.recv_timeout(PATIENCE).unwrap();
     drop((process, let_go));
@@ -119,8 +104,8 @@ fn a_process_that_ends_before_its_turn_is_not_served_though_a_helper_is_there() 
 }
 
 #[test]
-fn what_nobody_wants_is_not_opened() {
-    let _alone = ALONE.lock();
+fn unwanted_request_is_not_opened() {
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(CONFIG);
@@ -134,8 +119,8 @@ fn what_nobody_wants_is_not_opened() {
 }
 
 #[test]
-fn a_stop_answers_what_waits_and_leaves_no_thread_and_no_descriptor() {
-    let _alone = ALONE.lock();
+fn stop_answers_all_and_leaves_nothing() {
+    let _alone = alone();
     let names = Directory::new();
     let paths: Vec<_> = (0..4).map(|n| names.make(&n.to_string())).collect();
     let before = descriptors();
@@ -167,8 +152,8 @@ fn a_stop_answers_what_waits_and_leaves_no_thread_and_no_descriptor() {
 }
 
 #[test]
-fn a_thousand_callers_are_answered_once_each() {
-    let _alone = ALONE.lock();
+fn thousand_callers_are_answered_once_each() {
+    let _alone = alone();
     let names = Directory::new();
     let paths: Arc<Vec<_>> = Arc::new((0..7).map(|n| names.make(&n.to_string())).collect());
     let pool = Arc::new(Running::start(CONFIG));
@@ -206,24 +191,20 @@ fn work(time: Duration) -> impl FnOnce() + Send {
 
 #[test]
 fn deep_backlog_wakes_helpers_for_idle_processors() {
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let names = Directory::new();
     let paths: Vec<_> = (0..64).map(|n| names.make(&n.to_string())).collect();
     let pool = Running::start(CONFIG);
     // Proven, and so not slow.
     paths.iter().for_each(|path| drop(pool.open(path, 0)));
-    let serving = || {
-        let is_serving = |helper: &&HelperInfo| helper.state == State::Serving;
-        pool.0.info().helpers.iter().filter(is_serving).count()
-    };
     let most = std::iter::repeat_with(|| {
         for path in &paths {
             pool.ask_rudely(path, work(Duration::from_micros(400)));
         }
         let mut most = 0;
         while pool.0.info().waiting > 0 {
-            most = most.max(serving());
+            most = most.max(pool.count(State::Serving));
         }
         most
     });

@@ -1,7 +1,5 @@
 //! A helper whose processor is taken from it.
 
-#[path = "support/injected.rs"]
-mod injected;
 mod support;
 
 use std::io::Read;
@@ -11,44 +9,35 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use nlns_core::{Config, Error, Reply, Socket, Spec};
-use rustix::process::{Pid, getpid};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nlns_core::{Error, Reply, Socket, Spec};
+use rustix::process::Pid;
+use rustix::thread::sched_setaffinity;
 
-use injected::{FOREVER, Faults};
+use support::faults::{Faults, start};
 use support::netns::Directory;
-use support::{PATIENCE, Running, eventually, skipped, tasks, waking_is_quick};
-
-/// Tests look for the process's helpers and take a processor, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-
-const ONE: Config = Config {
-    max_helpers: 1,
-    ..FOREVER
+use support::processors::{allowed, numbers, of_helpers, only, waking_is_quick};
+use support::{
+    PATIENCE, Running, alone, eventually, helpers, open_and_settle, settle, skipped, tasks,
 };
 
 #[test]
-fn a_helper_that_gets_no_turn_where_it_stays_goes_elsewhere() {
-    let _alone = ALONE.lock();
+fn helper_without_a_turn_goes_elsewhere() {
+    let _alone = alone();
     let Some((here, elsewhere)) = two_processors() else {
-        return skipped("it takes two processors");
+        return;
     };
-    if !waking_is_quick(here) {
-        return skipped("waking takes too long on this processor for a helper to stay");
-    }
     let names = Directory::new();
     let path = names.make("a");
-    let pool = Running::start(ONE);
+    let pool = Running::start(helpers(1));
     for _ in 0..3 {
         stay(&pool, &path, here);
         sched_setaffinity(None, &only(elsewhere)).unwrap();
         let Some(_busy) = Busy::start(here) else {
             return skipped("it takes the right to a real-time priority");
         };
-        // The kernel leaves others a twentieth of each second.
-        let asked = Instant::now();
         drop(pool.open(&path, 0).unwrap());
-        assert!(asked.elapsed() < Duration::from_millis(400));
+        // The kernel leaves others a twentieth of each second, in which it could have served here.
+        assert!(!is_bound(here));
     }
 }
 
@@ -66,21 +55,18 @@ impl Reply for Held {
 }
 
 #[test]
-fn a_helper_whose_turn_is_taken_in_the_middle_of_a_request_goes_elsewhere() {
-    let _alone = ALONE.lock();
+fn helper_preempted_in_a_request_goes_elsewhere() {
+    let _alone = alone();
     let Some((here, elsewhere)) = two_processors() else {
-        return skipped("it takes two processors");
+        return;
     };
-    if !waking_is_quick(here) {
-        return skipped("waking takes too long on this processor for a helper to stay");
-    }
     let names = Directory::new();
     let path = names.make("a");
-    let pool = Running::start(ONE);
+    let pool = Running::start(helpers(1));
+    // So that the manager has no grace period to end.
+    settle(&pool, &path);
     for _ in 0..3 {
         stay(&pool, &path, here);
-        // It settles, so that nobody has to end its naps any more.
-        std::thread::sleep(Duration::from_millis(20));
         let (go_on, is_done) = loop {
             drop(pool.open(&path, 0).unwrap());
             let served = Instant::now();
@@ -103,31 +89,28 @@ fn a_helper_whose_turn_is_taken_in_the_middle_of_a_request_goes_elsewhere() {
             return skipped("it takes the right to a real-time priority");
         };
         drop(go_on);
-        is_done.recv_timeout(Duration::from_millis(400)).unwrap();
+        is_done.recv_timeout(PATIENCE).unwrap();
+        assert!(!is_bound(here));
     }
 }
 
 #[test]
-fn a_path_whose_helper_has_to_look_at_another_first_does_not_wait_for_that_for_ever() {
-    let _alone = ALONE.lock();
+fn path_does_not_wait_for_a_check_of_another() {
+    let _alone = alone();
     let Some((here, elsewhere)) = two_processors() else {
-        return skipped("it takes two processors");
+        return;
     };
-    if !waking_is_quick(here) {
-        return skipped("waking takes too long on this processor for a helper to stay");
-    }
     let names = Directory::new();
     let (there, other) = (names.make("a"), names.make("b"));
     let Some(faults) = Faults::new() else { return };
-    let pool = injected::start(&faults, ONE);
+    let pool = start(&faults, helpers(1));
     sched_setaffinity(None, &only(elsewhere)).unwrap();
-    sched_setaffinity(helpers().next(), &only(here)).unwrap();
+    sched_setaffinity(Pid::from_raw(tasks("nlns-helper")[0]), &only(here)).unwrap();
     let had_to_look = (0..20).any(|n| {
         let path = names.0.join(n.to_string());
         symlink(&there, &path).unwrap();
-        pool.open(&path, 0).unwrap();
-        // It settles, and the manager looks no more.
-        std::thread::sleep(Duration::from_millis(20));
+        // Once it has settled, the manager ticks no more.
+        open_and_settle(&pool, &path);
         let Some(busy) = Busy::start(here) else {
             skipped("it takes the right to a real-time priority");
             return true;
@@ -148,14 +131,17 @@ fn a_path_whose_helper_has_to_look_at_another_first_does_not_wait_for_that_for_e
     assert!(had_to_look);
 }
 
+/// Returns two processors, on the first of which a helper may stay; says so where there are none.
 fn two_processors() -> Option<(usize, usize)> {
-    let all = sched_getaffinity(Some(getpid())).unwrap();
-    let mut cpus = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
-    Some((cpus.next()?, cpus.next()?))
-}
-
-fn helpers() -> impl Iterator<Item = Pid> {
-    tasks("nlns-helper").into_iter().filter_map(Pid::from_raw)
+    let [here, elsewhere, ..] = numbers(&allowed())[..] else {
+        skipped("it takes two processors");
+        return None;
+    };
+    if !waking_is_quick(here) {
+        skipped("waking takes too long on this processor for a helper to stay");
+        return None;
+    }
+    Some((here, elsewhere))
 }
 
 /// Has a helper stay on this processor, and the calling thread.
@@ -163,14 +149,12 @@ fn stay(pool: &Running, path: &Path, cpu: usize) {
     sched_setaffinity(None, &only(cpu)).unwrap();
     eventually("it is where its caller is", || {
         (0..500).for_each(|_| drop(pool.open(path, 0).unwrap()));
-        helpers().any(|helper| sched_getaffinity(Some(helper)).unwrap() == only(cpu))
+        is_bound(cpu)
     });
 }
 
-fn only(cpu: usize) -> CpuSet {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    only
+fn is_bound(cpu: usize) -> bool {
+    of_helpers().contains(&only(cpu))
 }
 
 /// A process that takes all of a processor, before whatever has no real-time priority.

@@ -1,57 +1,22 @@
 //! What a pool does where it can have no more threads, or no memory for them.
 
-#[path = "support/injected.rs"]
-mod injected;
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
-use crossbeam_channel::bounded;
-use nlns_core::{Error, Reply, Socket, Spec, State};
 use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
-use injected::{FOREVER, Faults, start};
+use support::faults::{Faults, start};
 use support::netns::{Directory, cookie, oracle};
-use support::{PATIENCE, Running, eventually, sleeping};
-
-/// Tests count the process's descriptors, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-
-/// An answer that holds its helper until told otherwise.
-struct Holding(crossbeam_channel::Receiver<()>);
-
-impl Reply for Holding {
-    fn is_wanted(&self) -> bool {
-        true
-    }
-    fn answer(self: Box<Self>, _result: Result<Socket, Error>) {
-        let _ = self.0.recv();
-    }
-}
-
-/// Sticks a helper in `path` until what this returns is dropped.
-fn stick(pool: &Running, path: &Path) -> crossbeam_channel::Sender<()> {
-    let (let_go, held) = bounded::<()>(0);
-    let bytes = path.as_os_str().as_encoded_bytes();
-    pool.0
-        .open(bytes, Spec::netlink(0), Box::new(Holding(held)))
-        .unwrap();
-    eventually("it serves", || {
-        let helpers = pool.0.info().helpers;
-        helpers
-            .iter()
-            .any(|h| matches!(h.state, State::Serving | State::Stuck))
-    });
-    let_go
-}
+use support::processors::{numbers, only};
+use support::{FOREVER, PATIENCE, Running, alone, eventually, open_and_settle, sleeping};
 
 #[test]
-fn without_new_threads_the_helpers_there_are_serve_every_path() {
-    let _alone = ALONE.lock();
+fn existing_helpers_serve_all_without_threads() {
+    let _alone = alone();
     let names = Directory::new();
     let paths: Vec<_> = (0..6).map(|n| names.make(&n.to_string())).collect();
     let Some(faults) = Faults::new() else { return };
@@ -64,48 +29,49 @@ fn without_new_threads_the_helpers_there_are_serve_every_path() {
 }
 
 #[test]
-fn without_new_threads_a_stuck_helper_holds_up_others_only_until_there_are_threads_again() {
-    let _alone = ALONE.lock();
+fn stuck_helper_is_replaced_once_threads_start() {
+    let _alone = alone();
     let names = Directory::new();
     let (sick, well) = (names.make("a"), names.make("b"));
     let Some(faults) = Faults::new() else { return };
     let pool = start(&faults, FOREVER);
-    let let_go = stick(&pool, &sick);
+    let let_go = pool.hold_now(&sick);
     faults.fail_threads(libc::EAGAIN);
+    let tried = faults.asked_for_threads();
     let waits = pool.ask(&well, 0).unwrap();
-    let refused = waits.recv_timeout(Duration::from_millis(300));
+    eventually("a helper was wanted", || faults.asked_for_threads() > tried);
+    assert!(waits.try_recv().is_err());
     faults.heal();
-    match refused {
-        Ok(answer) => assert_eq!(answer.err(), Some(Error::BUSY)),
-        Err(_) => assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok()),
-    }
+    assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok());
     assert!(pool.open(&well, 0).is_ok());
     drop(let_go);
 }
 
-/// Opens in each, and gives the helper time to settle there, so that there is none for the next.
-fn settle(pool: &Running, paths: &[(PathBuf, u64)]) {
+/// Opens in each while there is one helper, which settles in each, so that there is none for the next.
+fn move_on(pool: &Running, paths: &[(PathBuf, u64)]) {
     for (path, there) in paths {
+        if pool.0.info().started == 1 {
+            open_and_settle(pool, path);
+        }
         assert_eq!(pool.open(path, 0).map(cookie), Ok(*there));
-        std::thread::sleep(Duration::from_millis(15));
     }
 }
 
 /// The calling thread, and what it starts.
 fn stay_on_one_processor() -> std::io::Result<()> {
-    let all = sched_getaffinity(None)?;
-    let mut one = CpuSet::new();
-    one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap());
-    Ok(sched_setaffinity(None, &one)?)
+    Ok(sched_setaffinity(
+        None,
+        &only(numbers(&sched_getaffinity(None)?)[0]),
+    )?)
 }
 
 #[test]
-fn without_memory_for_another_stack_the_helpers_there_are_serve_every_path() {
+fn existing_helpers_serve_all_without_memory() {
     const CHILD: &str = "NLNS_TEST_WITHOUT_MEMORY";
     if std::env::var_os(CHILD).is_none() {
-        let _alone = ALONE.lock();
+        let _alone = alone();
         // The limit is the process's, and whoever else allocates in it would fail.
-        let test = "without_memory_for_another_stack_the_helpers_there_are_serve_every_path";
+        let test = "existing_helpers_serve_all_without_memory";
         let mut child = Command::new(std::env::current_exe().unwrap());
         let child = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1");
         // Room for all that is not a stack (mallopt(3)): at the first small allocation that fails a
@@ -134,12 +100,12 @@ fn without_memory_for_another_stack_the_helpers_there_are_serve_every_path() {
     let current = Some(pages * page_size() as u64);
     setrlimit(Resource::As, Rlimit { current, ..limit }).unwrap();
     for _ in 0..5 {
-        settle(&pool, &paths);
+        move_on(&pool, &paths);
     }
     assert_eq!(pool.0.info().started, 1);
     setrlimit(Resource::As, limit).unwrap();
     eventually("a second helper", || {
-        settle(&pool, &paths);
+        move_on(&pool, &paths);
         pool.0.info().started > 1
     });
 }

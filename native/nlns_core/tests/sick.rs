@@ -4,26 +4,20 @@ mod support;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
 use nlns_core::{Config, Error, Pool, Spec, State};
 
 use support::netns::Directory;
-use support::{Answer, CONFIG, PATIENCE, Running, descriptors, eventually, settle, within};
-
-/// Tests count the process's threads and descriptors, so they run one at a time.
-static ALONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-
-const FOREVER: Config = Config {
-    idle_timeout: None,
-    ..CONFIG
+use support::{
+    Answer, CONFIG, FOREVER, PATIENCE, Running, alone, descriptors, eventually, helpers, settle,
 };
 
 #[test]
-fn a_helper_that_panics_takes_nothing_with_it() {
-    let _alone = ALONE.lock();
+fn panic_takes_nothing_with_it() {
+    let _alone = alone();
     let names = Directory::new();
     let (path, other) = (names.make("a"), names.make("b"));
     let pool = Running::start(CONFIG);
@@ -42,8 +36,8 @@ fn a_helper_that_panics_takes_nothing_with_it() {
 }
 
 #[test]
-fn what_came_behind_a_request_that_kills_its_helper_is_served() {
-    let _alone = ALONE.lock();
+fn requests_behind_a_panic_are_served() {
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(FOREVER);
@@ -62,17 +56,12 @@ fn what_came_behind_a_request_that_kills_its_helper_is_served() {
 }
 
 #[test]
-fn who_asks_again_on_being_refused_is_not_refused_in_the_same_breath() {
-    let _alone = ALONE.lock();
+fn retry_after_busy_is_served() {
+    let _alone = alone();
     let names = Directory::new();
     let (sick, well) = (names.make("a"), names.make("b"));
-    let max_helpers = 1;
-    let pool = Running::start(Config {
-        max_helpers,
-        ..CONFIG
-    });
-    let (let_go, held) = bounded::<()>(0);
-    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    let pool = Running::start(helpers(1));
+    let let_go = pool.hold(&sick);
     let (ask_again, answer, info) = (pool.asking(&well), bounded(1), pool.0.clone());
     pool.ask_rudely(&well, move || {
         answer.0.send(ask_again()).unwrap();
@@ -87,29 +76,24 @@ fn who_asks_again_on_being_refused_is_not_refused_in_the_same_breath() {
 }
 
 #[test]
-fn a_helper_that_is_stuck_holds_up_its_own_path_only() {
-    let _alone = ALONE.lock();
+fn stuck_helper_holds_up_its_own_path_only() {
+    let _alone = alone();
     let names = Directory::new();
     let (sick, well) = (names.make("a"), names.make("b"));
-    let max_helpers = 2;
     let pool = Running::start(Config {
-        max_helpers,
         max_queue: 3,
-        ..CONFIG
+        ..helpers(2)
     });
-    let (let_go, held) = bounded::<()>(0);
-    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    let let_go = pool.hold(&sick);
     for _ in 0..100 {
         assert!(pool.open(&well, 0).is_ok());
     }
-    let stuck = |h: &nlns_core::HelperInfo| h.state == State::Stuck;
-    eventually("seen", || pool.0.info().helpers.iter().any(stuck));
+    pool.await_stuck();
     let waiting: Vec<_> = (0..3).map(|_| pool.ask(&sick, 0).unwrap()).collect();
     assert_eq!(pool.ask(&sick, 0).err(), Some(Error::BUSY));
 
     // With every helper stuck nothing can be served, and nothing waits for ever.
-    let (let_go_too, held) = bounded::<()>(0);
-    pool.ask_rudely(&well, move || held.recv().unwrap_or_default());
+    let let_go_too = pool.hold(&well);
     let third = names.make("c");
     assert_eq!(pool.open(&third, 0).err(), Some(Error::BUSY));
     drop((let_go, let_go_too));
@@ -120,8 +104,8 @@ fn a_helper_that_is_stuck_holds_up_its_own_path_only() {
 }
 
 #[test]
-fn releases_that_wait_are_bounded_and_in_nobodys_way() {
-    let _alone = ALONE.lock();
+fn waiting_releases_are_bounded() {
+    let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
     let max_queue = 3;
@@ -129,13 +113,7 @@ fn releases_that_wait_are_bounded_and_in_nobodys_way() {
         max_queue,
         ..CONFIG
     });
-    let (there, arrived) = bounded(1);
-    let (let_go, held) = bounded::<()>(0);
-    pool.ask_rudely(&path, move || {
-        there.send(()).unwrap();
-        held.recv().unwrap_or_default();
-    });
-    arrived.recv_timeout(PATIENCE).unwrap();
+    let let_go = pool.hold_now(&path);
     let (sender, said) = unbounded();
     let release = |n| {
         let sender = sender.clone();
@@ -166,41 +144,37 @@ fn releases_that_wait_are_bounded_and_in_nobodys_way() {
     assert!(said.try_recv().is_err());
 }
 
-#[test]
-fn a_path_behind_many_that_block_does_not_wait_for_one_after_the_other() {
-    let _alone = ALONE.lock();
+/// How long a path waits behind so many that block, until enough helpers were woken.
+fn time_behind_blocked(count: usize) -> Duration {
     let names = Directory::new();
-    let sick: Vec<_> = (0..64).map(|n| names.make(&n.to_string())).collect();
     let well = names.make("well");
-    let pool = Running::start(Config {
-        max_helpers: 128,
-        ..CONFIG
-    });
+    let pool = Running::start(helpers(2 * count));
     pool.open(&well, 0).unwrap();
-    let (let_go, held) = bounded::<()>(0);
-    for path in &sick {
-        let held = held.clone();
-        pool.ask_rudely(path, move || held.recv().unwrap_or_default());
-    }
+    let held: Vec<_> = (0..count)
+        .map(|n| pool.hold(&names.make(&n.to_string())))
+        .collect();
     let asked = Instant::now();
     pool.open(&well, 0).unwrap();
-    // That a helper is blocked takes 10 ms to be seen.
-    assert!(asked.elapsed() < within(Duration::from_millis(400)));
-    drop(let_go);
+    let time = asked.elapsed();
+    drop(held);
+    time
 }
 
 #[test]
-fn what_is_refused_because_every_helper_is_stuck_is_counted() {
-    let _alone = ALONE.lock();
+fn path_behind_many_blocked_is_served_soon() {
+    let _alone = alone();
+    // Helpers double until one gets through. One at a time, it would take eight times as long.
+    let is_shorter = |_| time_behind_blocked(96) < 4 * time_behind_blocked(12);
+    assert!((0..5).any(is_shorter));
+}
+
+#[test]
+fn refusals_by_stuck_helpers_are_counted() {
+    let _alone = alone();
     let names = Directory::new();
     let (sick, well) = (names.make("a"), names.make("b"));
-    let max_helpers = 1;
-    let pool = Running::start(Config {
-        max_helpers,
-        ..CONFIG
-    });
-    let (let_go, held) = bounded::<()>(0);
-    pool.ask_rudely(&sick, move || held.recv().unwrap_or_default());
+    let pool = Running::start(helpers(1));
+    let let_go = pool.hold(&sick);
     let (given_up, answer) = Answer::new();
     given_up.wanted.store(false, Ordering::SeqCst);
     let path = well.as_os_str().as_encoded_bytes();
@@ -215,48 +189,43 @@ fn what_is_refused_because_every_helper_is_stuck_is_counted() {
     drop(let_go);
 }
 
+/// Has a path always have a request, which takes its helper some time, and counts these.
+fn keep_slow(pool: &Arc<Pool>, path: PathBuf, turns: &Arc<AtomicUsize>, is_over: &Arc<AtomicBool>) {
+    let (next_pool, next_path) = (pool.clone(), path.clone());
+    let (next_turns, next_is_over) = (turns.clone(), is_over.clone());
+    support::ask_rudely(pool, &path, move || {
+        next_turns.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(4));
+        if !next_is_over.load(Ordering::SeqCst) {
+            keep_slow(&next_pool, next_path, &next_turns, &next_is_over);
+        }
+    });
+}
+
 #[test]
-fn slow_paths_are_not_queued_before_a_healthy_one() {
+fn healthy_path_is_served_before_slow_ones() {
     const SLOW_PATHS: usize = 64;
-    const TURN: Duration = Duration::from_millis(4);
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let names = Directory::new();
     let healthy = names.make("healthy");
-    let slow: Vec<_> = (0..SLOW_PATHS)
-        .map(|n| names.make(&n.to_string()))
-        .collect();
-    let pool = Running::start(Config {
-        max_helpers: 32,
-        ..FOREVER
-    });
-    let is_over = Arc::new(AtomicBool::new(false));
-    // Each slow path always has a request, which takes the helper some time.
-    fn again(pool: &Arc<Pool>, path: PathBuf, is_over: &Arc<AtomicBool>) {
-        let (next_pool, next_path, next) = (pool.clone(), path.clone(), is_over.clone());
-        let answer = move || {
-            std::thread::sleep(TURN);
-            if !next.load(Ordering::SeqCst) {
-                again(&next_pool, next_path, &next);
-            }
-        };
-        support::ask_rudely(pool, &path, answer);
-    }
-    for path in slow {
-        again(&pool.0, path, &is_over);
+    let pool = Running::start(helpers(32));
+    let (turns, is_over) = (Arc::default(), Arc::default());
+    for n in 0..SLOW_PATHS {
+        keep_slow(&pool.0, names.make(&n.to_string()), &turns, &is_over);
     }
     pool.open(&healthy, 0).unwrap();
-    let mut times: Vec<_> = (0..30)
+    let mut before_it: Vec<_> = (0..30)
         .map(|_| {
-            let asked = Instant::now();
+            let before = turns.load(Ordering::SeqCst);
             pool.open(&healthy, 0).unwrap();
-            asked.elapsed()
+            turns.load(Ordering::SeqCst) - before
         })
         .collect();
-    times.sort();
+    before_it.sort();
     is_over.store(true, Ordering::SeqCst);
     eventually("all are served", || pool.0.info().waiting == 0);
-    // In one queue with them it would be 64 turns, with a second helper for those that are overdue 30.
-    assert!(times[15] < TURN * SLOW_PATHS as u32 / 8, "{times:?}");
+    // In one queue with them it would be each of them, less those at work. A busy machine lets some go before.
+    assert!(before_it[10] < SLOW_PATHS / 4, "{before_it:?}");
     // Slow paths are served by 16 at a time, and nothing else asks for more.
     assert!(pool.0.info().started <= 20, "{:?}", pool.0.info().started);
 }

@@ -1,5 +1,4 @@
 //! Netlink exchanges of a caller without a BEAM.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::ops::Range;
 use std::path::Path;
@@ -12,7 +11,7 @@ use nlns_core::netlink::frame::{HEADER, Messages};
 use nlns_core::netlink::{Exchange, ExchangeReply, Outcome, Refusal};
 use nlns_core::{Error, Reply};
 
-use crate::support::{PATIENCE, Running};
+use super::{PATIENCE, Running};
 
 pub const ROUTE: u32 = 0;
 pub const FIB_LOOKUP: u32 = 10;

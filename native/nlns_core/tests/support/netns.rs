@@ -25,7 +25,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 pub fn unshare_net() {
     // SAFETY: a network namespace has no part in memory or descriptors.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
-        .expect("these tests need CAP_SYS_ADMIN: run them as root or under unshare -Urnm");
+        .expect("no network namespace can be made here; scripts/with-netns cargo test ... makes it possible");
     let socket = netlink(0).unwrap();
     if netns_cookie(socket.as_fd()).is_none() {
         mark::leave(socket.as_fd());
@@ -153,7 +153,10 @@ impl Drop for Process {
 }
 
 pub fn in_fresh_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
-    thread::spawn(f).join().expect("the thread does not panic")
+    // With its own words, if it panics.
+    thread::spawn(f)
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Which namespace a socket is in: a number that no other namespace of this process ever has.

@@ -1,0 +1,175 @@
+//! Paths whose lookup does not return: whom they hold up, and whom not.
+
+mod support;
+
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use nlns_core::{Error, State};
+
+use support::faults::{Faults, Setup};
+use support::netns::{Process, cookie, oracle, remove};
+use support::{PATIENCE, eventually, helpers, key, lacks, outside, settle};
+
+/// Has the next lookup of a path block until the result is dropped.
+fn hold_lookups(faults: &Faults) -> Sender<()> {
+    faults.fail(libc::SYS_openat2, libc::EAGAIN);
+    faults.hold(libc::SYS_openat)
+}
+
+#[test]
+fn dying_mount_under_a_sleeper_holds_up_nobody() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool,
+        faults,
+        path,
+        names,
+        ..
+    } = &setup;
+    let well = names.make("b");
+    // Having served, the helper has the directory watched, and gets no answer.
+    let let_go = faults.hold(libc::SYS_inotify_add_watch);
+    pool.open(path, 0).unwrap();
+    pool.await_stuck();
+    assert_eq!(pool.open(&well, 0).map(cookie), oracle(&well, 0));
+    drop(let_go);
+    faults.heal();
+}
+
+#[test]
+fn blocked_path_holds_no_other_namespace() {
+    let process = Process::start();
+    // A path below /proc may lead to a mount that does not answer, too.
+    for dead in [None, Some(process.path())] {
+        let Some(setup) = Setup::forever() else {
+            return;
+        };
+        let Setup {
+            pool,
+            faults,
+            path,
+            names,
+            ..
+        } = &setup;
+        let dead = dead.unwrap_or_else(|| names.make("dead"));
+        pool.open(path, 0).unwrap();
+        // The helper that is in the one namespace is called for the other.
+        let let_go = hold_lookups(faults);
+        let waits = pool.ask(&dead, 0).unwrap();
+        pool.await_stuck();
+        remove(path);
+        eventually("nobody is in it", || outside() == 0);
+        faults.heal();
+        drop(let_go);
+        assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok());
+    }
+}
+
+#[test]
+fn path_that_blocked_is_served_once_it_answers() {
+    if lacks((5, 12), "RESOLVE_CACHED") {
+        return;
+    }
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool,
+        faults,
+        path,
+        names,
+        ..
+    } = &setup;
+    let let_go = hold_lookups(faults);
+    let waiting: Vec<_> = (0..3).map(|_| pool.ask(path, 0).unwrap()).collect();
+    pool.await_stuck();
+    // From now on all is well with the path, but not with the helper that looks it up.
+    faults.heal();
+    for answer in &waiting {
+        let answer = answer.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer.map(cookie), oracle(path, 0));
+    }
+    assert_eq!(pool.count(State::Stuck), 1);
+    // What is there now is another namespace.
+    remove(path);
+    names.make("a");
+    assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
+    drop(let_go);
+    eventually("it is back", || pool.count(State::Stuck) == 0);
+    assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
+    pool.release(path);
+    assert_eq!(outside(), 0);
+    assert!(waiting.iter().all(|answer| answer.try_recv().is_err()));
+}
+
+#[test]
+fn path_that_still_blocks_keeps_its_helper() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool,
+        faults,
+        path,
+        names,
+        ..
+    } = &setup;
+    let let_go = hold_lookups(faults);
+    let waits = pool.ask(path, 0).unwrap();
+    pool.await_stuck();
+    let more = pool.ask(path, 0).unwrap();
+    // Another spelling is another path.
+    faults.forget(libc::SYS_openat);
+    let other = names.0.join(".//a");
+    assert_eq!(pool.open(&other, 0).map(cookie), oracle(path, 0));
+    assert!(waits.try_recv().is_err() && more.try_recv().is_err());
+    drop(let_go);
+    for answer in [waits, more] {
+        let answer = answer.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer.map(cookie), oracle(path, 0));
+    }
+}
+
+#[test]
+fn proven_path_is_served_beside_blocked_ones() {
+    let Some(setup) = Setup::new(helpers(4)) else {
+        return;
+    };
+    let Setup {
+        pool,
+        faults,
+        path: proven,
+        names,
+        ..
+    } = &setup;
+    let paths: Vec<_> = (0..8).map(|n| names.make(&n.to_string())).collect();
+    // A helper that has just fallen asleep may be the first to be woken, so that it leaves the path.
+    eventually("the proven path keeps its helper", || {
+        settle(pool, proven);
+        std::thread::sleep(Duration::from_millis(2));
+        let let_go = hold_lookups(faults);
+        let waiting: Vec<_> = paths
+            .iter()
+            .map(|path| pool.ask(path, 0).unwrap())
+            .collect();
+        // Three helpers are in doubtful paths for good, and what waits for those is refused.
+        eventually("the others are refused", || {
+            let mut answers = waiting.iter().map(|answer| answer.try_recv());
+            answers.any(|answer| matches!(answer, Ok(Err(Error::BUSY))))
+        });
+        let is_kept = pool.is_pinned(key(proven));
+        for _ in 0..if is_kept { 10 } else { 0 } {
+            assert_eq!(pool.open(proven, 0).map(cookie), oracle(proven, 0));
+        }
+        faults.heal();
+        drop(let_go);
+        eventually("all are back", || pool.count(State::Stuck) == 0);
+        for path in paths.iter().chain([proven]) {
+            pool.release(path);
+        }
+        is_kept
+    });
+}

@@ -1,0 +1,72 @@
+//! Sockets whose close(2) takes long: only closers wait for it.
+
+mod support;
+
+use crossbeam_channel::bounded;
+use nlns_core::Pool;
+
+use support::faults::Setup;
+use support::{FOREVER, PATIENCE, eventually, threads};
+
+#[test]
+fn slow_close_keeps_no_other_waiting() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
+    let sockets: Vec<_> = (0..3).map(|_| pool.open_packet(path)).collect();
+    let let_go = faults.hold(libc::SYS_close);
+    drop(sockets);
+    eventually("each is being closed by one of its own", || {
+        faults.held() == 3 && threads("nlns-closer") == 4
+    });
+    faults.heal();
+    let (done, closed) = bounded(1);
+    let next = pool.open_packet(path);
+    assert!(next.close(Box::new(move || done.send(()).unwrap())));
+    closed.recv_timeout(PATIENCE).unwrap();
+    eventually("the others are not", || pool.0.info().closing == 3);
+    drop(let_go);
+    eventually("all are closed", || pool.0.info().closing == 0);
+    eventually("one is enough", || threads("nlns-closer") == 1);
+}
+
+#[test]
+fn pool_that_cannot_start_takes_no_sockets() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
+    let socket = pool.open_packet(path);
+    faults.fail_threads(libc::EAGAIN);
+    assert!(faults.among_them(|| Pool::start(FOREVER).is_err()));
+    faults.heal();
+    let (done, closed) = bounded(1);
+    let closer = || std::thread::current().name().map(str::to_owned);
+    assert!(socket.close(Box::new(move || done.send(closer()).unwrap())));
+    let closer = closed.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(closer.as_deref(), Some("nlns-closer"));
+}
+
+#[test]
+fn stop_waits_for_a_close_within_a_bound() {
+    let Some(setup) = Setup::forever() else {
+        return;
+    };
+    let Setup {
+        pool, faults, path, ..
+    } = &setup;
+    let socket = pool.open_packet(path);
+    let let_go = faults.hold(libc::SYS_close);
+    drop(socket);
+    eventually("it is being closed", || faults.held() == 1);
+    assert_eq!(pool.stop(), 1);
+    faults.heal();
+    drop(let_go);
+    eventually("it is closed", || threads("nlns") == 0);
+    assert_eq!(pool.0.info().closing, 0);
+}

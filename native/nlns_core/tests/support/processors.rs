@@ -1,0 +1,66 @@
+//! Which processors there are, and which of them threads may use.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use rustix::process::{Pid, getpid};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::tasks;
+
+/// Returns the processors that this process may use.
+pub fn allowed() -> CpuSet {
+    sched_getaffinity(Some(getpid())).unwrap()
+}
+
+/// Returns the numbers of a set's processors.
+pub fn numbers(cpus: &CpuSet) -> Vec<usize> {
+    (0..CpuSet::MAX_CPU)
+        .filter(|cpu| cpus.is_set(*cpu))
+        .collect()
+}
+
+/// Returns the set of one processor.
+pub fn only(cpu: usize) -> CpuSet {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    only
+}
+
+/// Returns the processors that each helper may use.
+pub fn of_helpers() -> Vec<CpuSet> {
+    let helpers = tasks("nlns-helper").into_iter().filter_map(Pid::from_raw);
+    helpers
+        .filter_map(|helper| sched_getaffinity(Some(helper)).ok())
+        .collect()
+}
+
+/// Returns whether two threads of one processor wake each other quickly enough for a helper to stay on it:
+/// an emulated processor may not.
+pub fn waking_is_quick(cpu: usize) -> bool {
+    const ROUNDS: usize = 500;
+    let only = only(cpu);
+    let (ask, asked) = bounded(0);
+    let (answer, answered) = bounded(0);
+    let there = std::thread::spawn(move || {
+        sched_setaffinity(None, &only).unwrap();
+        asked.iter().for_each(|()| answer.send(()).unwrap());
+    });
+    let here = std::thread::spawn(move || {
+        sched_setaffinity(None, &only).unwrap();
+        let mut times: Vec<_> = (0..ROUNDS)
+            .map(|_| {
+                let began = Instant::now();
+                ask.send(()).unwrap();
+                answered.recv().unwrap();
+                began.elapsed() / 2
+            })
+            .collect();
+        times.sort();
+        // Others may have the processor now and then.
+        times[times.len() / 10]
+    });
+    let waking = here.join().unwrap();
+    there.join().unwrap();
+    waking < Duration::from_micros(15)
+}
