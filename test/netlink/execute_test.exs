@@ -153,15 +153,12 @@ defmodule Nlns.Netlink.ExecuteTest do
   end
 
   test "deleted_name_is_let_go_at_once_with_its_kept_socket", %{path: path} do
+    # A helper stays for ever here, and so does its socket.
+    restart(idle_timeout: :infinity)
     peer = Netns.add_veth_to_host(path)
     sockets = Proc.sockets()
-
-    # A helper stays for ever here, and so does its socket.
-    eventually(fn ->
-      assert {:ok, [_, _]} = Netlink.execute(path, :route, Links.dump())
-      Process.sleep(20)
-      assert Proc.threads_in(path) == 1
-    end)
+    assert {:ok, [_, _]} = Netlink.execute(path, :route, Links.dump())
+    eventually(fn -> assert [%{state: :pinned}] = Nlns.info().helpers end)
 
     assert Proc.sockets() == sockets + 1
     Netns.del(path)

@@ -43,7 +43,10 @@ defmodule Nlns.FaultsTest do
       assert answers == [error: {:socket, 24}, error: {:open, 24}]
       assert process == {:error, {:open, 24}}
       assert bound == :ok
-      assert single == [:ok, :ok]
+
+      # Before Linux 6.18 the first socket after an entry is compared, which takes another descriptor.
+      compared? = not Enum.find(Nlns.Native.features(), &(&1.name == "NS_GET_ID")).is_there
+      assert single == [:ok, if(compared?, do: {:error, {:socket, 24}}, else: :ok)]
       assert adopted == {:error, {:socket, 24}}
       assert closed?
       for path <- paths, do: assert(open(path) == :ok)
