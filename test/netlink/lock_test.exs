@@ -56,7 +56,7 @@ defmodule Nlns.Netlink.LockTest do
 
     script = """
     (cat; kill $$) <&3 &
-    while #{ip} add v0 #{end_of_pair} type veth peer name v1 #{end_of_pair}; do #{ip} del v0; done
+    while #{ip} add v0 #{end_of_pair} type veth peer name v1 #{end_of_pair}; do #{ip} del v0; done 2>/dev/null
     """
 
     Port.open({:spawn_executable, "/bin/sh"}, [:binary, args: ["-c", "exec 3<&0; " <> script]])

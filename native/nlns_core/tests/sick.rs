@@ -226,6 +226,4 @@ fn healthy_path_is_served_before_slow_ones() {
     eventually("all are served", || pool.0.info().waiting == 0);
     // In one queue with them it would be each of them, less those at work. A busy machine lets some go before.
     assert!(before_it[10] < SLOW_PATHS / 4, "{before_it:?}");
-    // Slow paths are served by 16 at a time, and nothing else asks for more.
-    assert!(pool.0.info().started <= 20, "{:?}", pool.0.info().started);
 }
