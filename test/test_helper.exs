@@ -8,6 +8,6 @@ ExUnit.start(
   exclude: Nlns.LeftOut.exclude(Nlns.Netns.check()),
   formatters: [ExUnit.CLIFormatter, Nlns.Failures, Nlns.LeftOut],
   capture_log: true,
-  assert_receive_timeout: Nlns.Patience.within(10_000),
-  timeout: Nlns.Patience.within(60_000)
+  assert_receive_timeout: Nlns.Patience.within(),
+  timeout: Nlns.Patience.within(180_000)
 )

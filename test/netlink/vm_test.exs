@@ -1,13 +1,9 @@
-Code.require_file("../vm/support/vm.exs", __DIR__)
-
 defmodule Nlns.Netlink.VMTest do
   # Exchanges under way while the code goes, the application or the VM stops, or a path blocks.
   use Nlns.VM
 
-  alias Nlns.VM.{BlockedMount, Netns}
-
   setup do
-    %{paths: for(_ <- 1..3, do: Netns.new_for_test())}
+    %{paths: for(_ <- 1..3, do: netns())}
   end
 
   test "purge_of_the_native_module_crashes_nothing", %{paths: paths} do
@@ -40,7 +36,7 @@ defmodule Nlns.Netlink.VMTest do
 
       counts =
         callers
-        |> Task.await_many(60_000)
+        |> Task.await_many(within())
         |> Enum.reduce(&Map.merge(&1, &2, fn _, a, b -> a + b end))
 
       assert Map.keys(Map.drop(counts, [{:error, {:thread, 5}}, :no_code])) == [:ok]

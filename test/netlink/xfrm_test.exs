@@ -49,7 +49,7 @@ defmodule Nlns.Netlink.XfrmTest do
       assert states(path) ==
                [{source, target, String.to_integer(spi, 16), String.to_integer(reqid)}]
     else
-      left_out("states of IPsec, because this kernel has no ESP (CONFIG_INET_ESP)")
+      Nlns.LeftOut.part("states of IPsec, because this kernel has no ESP (CONFIG_INET_ESP)")
 
       # What it has is a dump that ends.
       assert states(path) == []

@@ -75,7 +75,7 @@ defmodule Nlns.AsyncTest do
           assert_raise ArgumentError, message, fn -> apply(Nlns, function, [request]) end
         end)
 
-      Task.await(task)
+      Task.await(task, within())
     end
 
     assert {:ok, handle} = Nlns.await(request)
@@ -138,7 +138,7 @@ defmodule Nlns.AsyncTest do
     receive do
       {:nlns, ref, answer} -> {ref, answer}
     after
-      within(5_000) -> flunk("no answer")
+      within() -> flunk("no answer")
     end
   end
 

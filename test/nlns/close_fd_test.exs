@@ -93,7 +93,7 @@ defmodule Nlns.CloseFdTest do
         # One of them takes the number as soon as it is free.
         names = for n <- 1..10, do: "#{file}-#{round}-#{n}"
         files = for name <- names, do: {name, open!(name)}
-        Task.await_many(closers)
+        Task.await_many(closers, within())
         reused? = Proc.descriptor(fd) in names
         for {name, io} <- files, do: assert_open(io, Proc.descriptor_of(name), name)
         reused?
@@ -118,7 +118,7 @@ defmodule Nlns.CloseFdTest do
         end)
       end
 
-    Task.await_many(tasks, within(30_000))
+    Task.await_many(tasks, within())
   end
 
   # Opens the file until it has this number; what else was opened is closed.

@@ -65,7 +65,7 @@ defmodule Nlns.ClosingTest do
     assert Process.alive?(closer)
     # Now its data can go.
     Enum.each(ends, &:socket.close/1)
-    assert_receive {:DOWN, ^monitor, :process, ^closer, :normal}, within(20_000)
+    assert_receive {:DOWN, ^monitor, :process, ^closer, :normal}, within()
     assert Proc.sockets() == sockets
   end
 

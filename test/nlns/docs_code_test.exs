@@ -27,7 +27,7 @@ defmodule Nlns.DocsCodeTest do
         for pid <- links, is_pid(pid), pid != hd(Process.get(:"$ancestors")), do: stop(pid)
       end)
 
-    Task.await(task, within(10_000))
+    Task.await(task, within())
   end
 
   defp run_block(block) do
@@ -52,6 +52,6 @@ defmodule Nlns.DocsCodeTest do
     Process.unlink(pid)
     ref = Process.monitor(pid)
     Process.exit(pid, :kill)
-    assert_receive {:DOWN, ^ref, _, _, _}, within(5_000)
+    assert_receive {:DOWN, ^ref, _, _, _}, within()
   end
 end

@@ -1,14 +1,10 @@
-Code.require_file("../vm/support/vm.exs", __DIR__)
-
 defmodule Nlns.FaultsTest do
   # Limits that are reached, and a mount that does not answer, in VMs of their own. Each step of an
   # open that the kernel refuses, one by one: native/nlns_core/tests/faults.rs.
   use Nlns.VM
 
-  alias Nlns.VM.{BlockedMount, Netns}
-
   setup do
-    %{paths: for(_ <- 1..3, do: Netns.new_for_test())}
+    %{paths: for(_ <- 1..3, do: netns())}
   end
 
   test "without descriptors each step is answered with its errno, and all is well with them again",
@@ -67,7 +63,7 @@ defmodule Nlns.FaultsTest do
   test "at the limit of threads those there are serve every path, and more come when there may be" do
     vm [], wrap: @user ++ ~w(unshare -Urnm), config: nil do
       own_run()
-      paths = for _ <- 1..4, do: Netns.path(Netns.new())
+      paths = for _ <- 1..4, do: Netns.add()
       Application.put_all_env(nlns: [idle_timeout: :infinity])
       {:ok, _} = Application.ensure_all_started(:nlns)
       assert poll(fn -> Nlns.info().started == 1 end)
@@ -166,8 +162,8 @@ defmodule Nlns.FaultsTest do
   test "a dead mount over a process's files is no procfs, whatever its path says", %{
     paths: [path | _]
   } do
-    process = Nlns.Netns.process()
-    peer = Netns.veth(path)
+    process = Netns.process()
+    peer = Netns.add_veth_to_host(path)
     mount = BlockedMount.start_at("/proc/#{process.pid}/ns")
 
     vm =
@@ -192,6 +188,6 @@ defmodule Nlns.FaultsTest do
     assert Netns.gone_after_delete?(path, peer)
     BlockedMount.stop(mount)
     finish(vm)
-    Nlns.Netns.kill(process)
+    Netns.kill(process)
   end
 end

@@ -20,7 +20,7 @@ defmodule Nlns.HandleTest do
 
   test "of many processes that want the descriptor one gets it", %{handle: handle} do
     tasks = for _ <- 1..64, do: Task.async(fn -> Handle.to_fd(handle) end)
-    answers = Task.await_many(tasks)
+    answers = Task.await_many(tasks, within())
     assert [{:ok, fd}] = Enum.uniq(answers) -- [{:error, :closed}]
     assert Enum.count(answers, &match?({:ok, _}, &1)) == 1
     Nlns.close_fd(fd)

@@ -102,7 +102,7 @@ defmodule Nlns.InfoTest do
     %{helpers: helpers, started: started} = Nlns.info()
     ids = Enum.map(helpers, & &1.id)
     assert ids == Enum.uniq(ids)
-    assert length(ids) == started
+    assert Enum.all?(ids, &(&1 in 1..started))
     Enum.each(paths, &Nlns.release/1)
   end
 
@@ -110,7 +110,7 @@ defmodule Nlns.InfoTest do
     path = netns()
     users = for _ <- 1..10, do: Task.async(fn -> for _ <- 1..50, do: cookie_at(path) end)
     askers = for _ <- 1..10, do: Task.async(fn -> for _ <- 1..200, do: %{} = Nlns.info() end)
-    Task.await_many(users ++ askers, within(30_000))
+    Task.await_many(users ++ askers, within())
   end
 
   defp at(path), do: Enum.filter(Nlns.info().helpers, &(&1.path == path))

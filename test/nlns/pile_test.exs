@@ -125,7 +125,7 @@ defmodule Nlns.PileTest do
         end
       end)
 
-    held_back = Task.await(served, within(20_000))
+    held_back = Task.await(served, within())
     assert Enum.any?(held_back, &(&1 > 0))
     for caller <- callers, do: send(caller, {:stop, parent})
     for _ <- callers, do: assert_receive(:stopped)

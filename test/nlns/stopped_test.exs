@@ -78,7 +78,7 @@ defmodule Nlns.StoppedTest do
     callers = for _ <- 1..50, do: Task.async(fn -> open_until_stopped(path) end)
     eventually(fn -> assert Nlns.info().opened > 100 end)
     :ok = Application.stop(:nlns)
-    assert Enum.uniq(Task.await_many(callers)) == [@stopped]
+    assert Enum.uniq(Task.await_many(callers, within())) == [@stopped]
   end
 
   defp open_until_stopped(path) do

@@ -1,5 +1,3 @@
-Code.require_file("../vm/support/vm.exs", __DIR__)
-
 defmodule Nlns.TelemetryTest do
   use Nlns.NetnsCase
 
@@ -27,12 +25,12 @@ defmodule Nlns.TelemetryTest do
     {span, named} = Map.pop!(metadata, :telemetry_span_context)
     assert is_reference(span)
     assert named == %{netns: path, domain: 16, type: 3, protocol: 16}
-    assert_in_delta start.system_time, System.system_time(), second()
+    assert_in_delta start.system_time, System.system_time(), minute()
 
     assert_received {[:nlns, :open, :stop], stop, ended, ^caller}
     assert ended == Map.merge(metadata, %{result: :ok, stage: nil, errno: nil})
     assert stop.duration == stop.monotonic_time - start.monotonic_time
-    assert stop.duration in 1..second()
+    assert stop.duration in 1..minute()
   end
 
   test "open and open_socket have them too, and say which process it was" do
@@ -120,7 +118,7 @@ defmodule Nlns.TelemetryTest do
     assert_received {[:nlns, :helper, :refused], %{count: 1}, ^refused, _}
 
     %Nlns.Request{ref: ref} = Nlns.open_in_netns_async(path, 0)
-    assert_receive {:nlns, ^ref, {:error, {:thread, 11}}}, within(5_000)
+    assert_receive {:nlns, ^ref, {:error, {:thread, 11}}}, within()
     assert %{refused: 3, failed: 0} = Nlns.info()
 
     BlockedMount.stop(mount)
@@ -174,5 +172,5 @@ defmodule Nlns.TelemetryTest do
     assert Supervisor.which_children(supervisor()) == []
   end
 
-  defp second, do: System.convert_time_unit(1, :second, :native)
+  defp minute, do: System.convert_time_unit(60, :second, :native)
 end

@@ -15,7 +15,7 @@ defmodule Nlns.ThreadsTest do
     busy = for path <- paths, do: Task.async(fn -> open_until(enough, path, 1) end)
     seen = for _ <- 1..50, thread <- Proc.threads_outside(), uniq: true, do: thread.name
     :atomics.put(enough, 1, 1)
-    Task.await_many(busy)
+    Task.await_many(busy, within())
     assert seen == ["nlns-helper"]
   end
 
@@ -25,10 +25,13 @@ defmodule Nlns.ThreadsTest do
 
     cookies =
       1..200
-      |> Task.async_stream(fn n ->
-        path |> open(n) |> close()
-        Rtnetlink.home_cookie()
-      end)
+      |> Task.async_stream(
+        fn n ->
+          path |> open(n) |> close()
+          Rtnetlink.home_cookie()
+        end,
+        timeout: within()
+      )
       |> Enum.map(fn {:ok, cookie} -> cookie end)
 
     assert Enum.uniq(cookies) == [home]
@@ -116,14 +119,18 @@ defmodule Nlns.ThreadsTest do
         do: assert_receive({:DOWN, ^monitor, _, _, _})
   end
 
-  test "a call into the NIF takes microseconds, whatever the path does" do
+  test "a call into the NIF takes no longer, whatever the path does" do
     fifo = Path.join(tmp_dir(), "fifo")
     {_, 0} = System.cmd("mkfifo", [fifo])
+    # Refused before it comes to any path.
+    least = median(fn -> Nlns.cancel(Nlns.open_in_netns_async("a\0b", 0)) end)
 
     for path <- [netns(), fifo, "/not/there", "/proc/self/ns/uts"] do
-      assert median(fn -> Nlns.cancel(Nlns.open_in_netns_async(path, 0)) end) < within(500)
-      assert median(fn -> Nlns.info() end) < within(500)
+      time = median(fn -> Nlns.cancel(Nlns.open_in_netns_async(path, 0)) end)
+      assert {path, time < 50 * least} == {path, true}
     end
+
+    assert median(fn -> Nlns.info() end) < 50 * least
   end
 
   # It waits for RCU, packet(7), some 12 ms.
@@ -139,9 +146,11 @@ defmodule Nlns.ThreadsTest do
     # The calls into the native half; what Elixir waits for is a message.
     close = fn handle -> assert Nlns.Native.close(handle.resource, make_ref()) == :pending end
     close_fd = fn fd -> assert Nlns.Native.close_fd(fd, make_ref()) == :pending end
-    assert median(packet, close, 15) < within(3_000)
-    assert median(to_fd, close_fd, 15) < within(3_000)
-    for _ <- 1..30, do: assert_receive({:nlns, _ref, :closed})
+    waiting = median(packet, &Handle.close/1, 15)
+    assert median(packet, close, 15) < div(waiting, 2)
+    for _ <- 1..15, do: assert_receive({:nlns, _ref, :closed})
+    assert median(to_fd, close_fd, 15) < div(waiting, 2)
+    for _ <- 1..15, do: assert_receive({:nlns, _ref, :closed})
   end
 
   test "every descriptor is close-on-exec: the pool's own, those it gives away, adopted ones" do

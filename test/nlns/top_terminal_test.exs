@@ -88,7 +88,7 @@ defmodule Nlns.TopTerminalTest do
         {^port, {:data, data}} -> read_until(port, text, read <> data)
         {^port, {:exit_status, status}} -> flunk("ended with #{status}: #{read}")
       after
-        within(30_000) -> flunk("no #{inspect(text)} in: #{inspect(read)}")
+        within() -> flunk("no #{inspect(text)} in: #{inspect(read)}")
       end
     end
   end

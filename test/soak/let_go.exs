@@ -2,7 +2,9 @@
 #
 #     mix run --no-start test/soak/let_go.exs
 
-for file <- ~w(patience rtnetlink netns), do: Code.require_file("../support/#{file}.ex", __DIR__)
+for file <- ~w(patience rtnetlink netns settle),
+    do: Code.require_file("../support/#{file}.ex", __DIR__)
+
 Code.require_file("support/let_go.exs", __DIR__)
 
 alias Nlns.Patience

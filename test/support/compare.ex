@@ -50,10 +50,6 @@ defmodule Nlns.Compare do
   def ip(<<a, b, c, d>>), do: to_string(:inet.ntoa({a, b, c, d}))
   def ip(bytes), do: to_string(:inet.ntoa(List.to_tuple(for <<n::16 <- bytes>>, do: n)))
 
-  @doc "Says aloud what a test leaves out, because the kernel lacks it."
-  @spec left_out(String.t()) :: :ok
-  def left_out(text), do: IO.puts("\nLEFT OUT: #{text}")
-
   @doc "The payloads of a dump."
   @spec dump(Path.t(), atom(), non_neg_integer(), iodata()) :: [binary()]
   def dump(path, protocol, type, payload) do

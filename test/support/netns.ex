@@ -56,11 +56,11 @@ defmodule Nlns.Netns do
   end
 
   @doc "Adds a pair of interfaces, one end in the namespace; the name of the end on the host."
-  @spec add_veth_to_host(Path.t()) :: String.t()
-  def add_veth_to_host(path) do
+  @spec add_veth_to_host(Path.t(), String.t()) :: String.t()
+  def add_veth_to_host(path, inside \\ unique("p")) do
     host = unique("h")
     to = ["netns", Path.basename(path)]
-    ip!(["link", "add", host, "type", "veth", "peer", "name", unique("p")] ++ to)
+    ip!(["link", "add", host, "type", "veth", "peer", "name", inside] ++ to)
     host
   end
 
@@ -104,6 +104,23 @@ defmodule Nlns.Netns do
     match?({_, 0}, System.cmd("ip", ["link", "show", name], stderr_to_stdout: true))
   end
 
+  @doc """
+  Deletes the namespace; whether it ends soon, which its end of a pair does with it: `host` is the other.
+  """
+  @spec gone_after_delete?(Path.t(), String.t()) :: boolean()
+  def gone_after_delete?(path, host) do
+    del(path)
+    gone?("/sys/class/net/#{host}", System.monotonic_time(:millisecond) + within())
+  end
+
+  defp gone?(file, deadline) do
+    cond do
+      not File.exists?(file) -> true
+      System.monotonic_time(:millisecond) > deadline -> false
+      true -> Process.sleep(5) && gone?(file, deadline)
+    end
+  end
+
   @spec ip!([String.t()]) :: :ok
   def ip!(args), do: run!("ip", args)
 
@@ -130,7 +147,7 @@ defmodule Nlns.Netns do
         mark("nsenter", ["--net=/proc/#{pid}/ns/net", "ip"])
         %{port: port, pid: pid, path: "/proc/#{pid}/ns/net"}
     after
-      within(5_000) -> raise "unshare --net cat does not answer"
+      within() -> raise "unshare --net cat does not answer"
     end
   end
 
@@ -151,7 +168,7 @@ defmodule Nlns.Netns do
     receive do
       {^port, {:exit_status, _}} -> :ok
     after
-      within(5_000) -> raise "process #{pid} does not end"
+      within() -> raise "process #{pid} does not end"
     end
   end
 end

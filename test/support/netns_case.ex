@@ -12,8 +12,7 @@ defmodule Nlns.NetnsCase do
   import Nlns.Patience
   alias Nlns.{Netns, Proc, Rtnetlink}
 
-  # In ms, and as many looks at least: on a busy machine a look alone may take that long.
-  @bound 3_000
+  # At least: on a busy machine one look may take as long as all of them may.
   @looks 20
 
   using do
@@ -100,25 +99,8 @@ defmodule Nlns.NetnsCase do
     links
   end
 
-  @doc "Makes a helper sleep in each of these namespaces. NB: only where helpers stay for ever."
-  def pin(paths) do
-    eventually(fn ->
-      missing = for {path, 0} <- Enum.zip(paths, Proc.threads_in_each(paths)), do: path
-      Enum.each(missing, &settle/1)
-      assert missing == []
-    end)
-  end
-
-  @doc """
-  Opens at `path`, and gives the helper time to settle there.
-
-  One that has not settled yet serves the next path too, and is not at this one any more. The manager lets
-  it after 11 ms at most, on a machine that is not busy; on others this is to be tried again.
-  """
-  def settle(path) do
-    cookie_at(path)
-    pause(15)
-  end
+  @doc "Makes a helper sleep in each of these namespaces. Only where helpers stay for ever."
+  defdelegate pin(paths), to: Nlns.Settle
 
   @doc "The top supervisor of the application, which has no name."
   def supervisor do
@@ -134,9 +116,9 @@ defmodule Nlns.NetnsCase do
     handle
   end
 
-  @doc "Runs `fun` until none of its assertions fails; fails like the last of them at `bound`."
-  def eventually(fun, bound \\ @bound) do
-    poll(fun, System.monotonic_time(:millisecond) + within(bound), @looks)
+  @doc "Runs `fun` until none of its assertions fails; fails like the last of them when patience ends."
+  def eventually(fun) do
+    poll(fun, System.monotonic_time(:millisecond) + within(), @looks)
   end
 
   @doc "Runs `fun`, with its assertions, again and again for `ms`."

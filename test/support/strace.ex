@@ -12,7 +12,7 @@ defmodule Nlns.Strace do
     options = [:binary, :exit_status, :stderr_to_stdout, args: args]
     port = Port.open({:spawn_executable, strace}, options)
     {:os_pid, os_pid} = Port.info(port, :os_pid)
-    assert_receive {^port, {:data, said}}, within(10_000)
+    assert_receive {^port, {:data, said}}, within()
     assert said =~ "attached"
     fun.()
     {_, 0} = System.cmd("kill", ["-INT", "#{os_pid}"])
@@ -25,7 +25,7 @@ defmodule Nlns.Strace do
       {^port, {:data, _}} -> await_exit(port)
       {^port, {:exit_status, _}} -> :ok
     after
-      within(10_000) -> flunk("strace has not ended")
+      within() -> flunk("strace has not ended")
     end
   end
 end

@@ -2,7 +2,7 @@ defmodule Nlns.Uses.CaptureTest do
   # A packet capture on one interface of a container, packet(7).
   use Nlns.NetnsCase
 
-  @timeout within(5_000)
+  @timeout within()
   @af_packet 17
   @eth_p_all 0x0003
   @eth_p_ip 0x0800

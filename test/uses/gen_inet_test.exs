@@ -2,7 +2,7 @@ defmodule Nlns.Uses.GenInetTest do
   # Descriptors in OTP's older sockets, which use them as they are and leave the closing to the caller.
   use Nlns.NetnsCase
 
-  @timeout within(5_000)
+  @timeout within()
   @loopback {127, 0, 0, 1}
 
   setup do

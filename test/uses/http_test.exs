@@ -2,7 +2,7 @@ defmodule Nlns.Uses.HttpTest do
   # A health check: an HTTP server that listens on a container's loopback alone is asked.
   use Nlns.NetnsCase
 
-  @timeout within(5_000)
+  @timeout within()
   @loopback %{family: :inet, addr: {127, 0, 0, 1}}
 
   setup do
@@ -28,7 +28,7 @@ defmodule Nlns.Uses.HttpTest do
     :ok = :socket.connect(client, Map.put(@loopback, :port, port), @timeout)
     :ok = :socket.send(client, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n", @timeout)
     response = receive_all(client, "")
-    assert Task.await(server) == {:abs_path, "/health"}
+    assert Task.await(server, within()) == {:abs_path, "/health"}
 
     assert {:ok, {:http_response, {1, 1}, 200, "OK"}, rest} =
              :erlang.decode_packet(:http_bin, response, [])

@@ -3,7 +3,7 @@ defmodule Nlns.Uses.UdpTest do
   # the link it has just made carries anything.
   use Nlns.NetnsCase
 
-  @timeout within(5_000)
+  @timeout within()
 
   test "a datagram goes from one namespace to another and is echoed over their link" do
     [first, second] = for _ <- 1..2, do: netns()

@@ -1,15 +1,11 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.ApplicationTest do
   # The application's stop and start (promise 9): no thread and no namespace outlives the stop.
   use Nlns.VM
 
-  alias Nlns.VM.{BlockedMount, Netns}
-
   @pinned [config: [idle_timeout: :infinity]]
 
   test "after the stop no thread of the pool is left, and a start serves again" do
-    paths = for _ <- 1..8, do: Netns.new_for_test()
+    paths = for _ <- 1..8, do: netns()
 
     vm [paths: paths], @pinned do
       Logger.configure(level: :error)
@@ -30,9 +26,9 @@ defmodule Nlns.VM.ApplicationTest do
   end
 
   test "after the stop no namespace is held, whatever the helpers did" do
-    pinned = Netns.new_for_test()
-    busy = Netns.new_for_test()
-    peers = [pinned: Netns.veth(pinned), busy: Netns.veth(busy)]
+    pinned = netns()
+    busy = netns()
+    peers = [pinned: Netns.add_veth_to_host(pinned), busy: Netns.add_veth_to_host(busy)]
 
     vm [pinned: pinned, busy: busy, peers: peers], @pinned do
       Logger.configure(level: :error)
@@ -49,7 +45,7 @@ defmodule Nlns.VM.ApplicationTest do
   end
 
   test "requests in flight at the stop get one answer each, a socket or ESHUTDOWN" do
-    paths = for _ <- 1..4, do: Netns.new_for_test()
+    paths = for _ <- 1..4, do: netns()
 
     vm [paths: paths], config: [idle_timeout: :infinity, max_queue: 100_000] do
       Logger.configure(level: :error)
@@ -60,7 +56,7 @@ defmodule Nlns.VM.ApplicationTest do
       late = for n <- 1..400, do: Nlns.open_in_netns_async(path_of.(n), 0)
 
       for %{ref: ref} <- requests ++ late do
-        assert_receive {:nlns, ^ref, answer}, within(5_000)
+        assert_receive {:nlns, ^ref, answer}, within()
 
         case answer do
           {:ok, handle} -> assert Nlns.Handle.close(handle) == :ok
@@ -68,7 +64,7 @@ defmodule Nlns.VM.ApplicationTest do
         end
       end
 
-      assert Task.await(stop) == :ok
+      assert Task.await(stop, within()) == :ok
       assert pool_threads() == []
       refute_receive {:nlns, _, _}, 20
       assert poll(fn -> sockets() == 0 end)
@@ -76,7 +72,7 @@ defmodule Nlns.VM.ApplicationTest do
   end
 
   test "stopped and started in a loop while 64 callers hammer, every answer is one of two" do
-    paths = for _ <- 1..4, do: Netns.new_for_test()
+    paths = for _ <- 1..4, do: netns()
 
     vm [paths: paths], @pinned do
       Logger.configure(level: :error)
@@ -97,7 +93,7 @@ defmodule Nlns.VM.ApplicationTest do
   end
 
   test "a release that waits is answered when the application stops" do
-    path = Netns.new_for_test()
+    path = netns()
 
     vm [path: path], @pinned do
       Logger.configure(level: :error)
@@ -106,14 +102,14 @@ defmodule Nlns.VM.ApplicationTest do
         assert open(path) == :ok
         release = Task.async(fn -> Nlns.release(path) end)
         assert Application.stop(:nlns) == :ok
-        assert Task.await(release, within(1_000)) == :ok
+        assert Task.await(release, within()) == :ok
         assert Application.start(:nlns) == :ok
       end
     end
   end
 
   test "a stop waits 2 s for a helper that cannot even be killed, says so, and a start serves" do
-    path = Netns.new_for_test()
+    path = netns()
     {mount, blocked} = BlockedMount.start("unkillable")
 
     vm =
@@ -121,7 +117,7 @@ defmodule Nlns.VM.ApplicationTest do
         bring(:stuck, [path], blocked)
         waiting = for _ <- 1..3, do: Nlns.open_in_netns_async(blocked, 0)
         {time, :ok} = :timer.tc(fn -> Application.stop(:nlns) end)
-        assert time < within(4_000_000)
+        assert time < 1_000 * within()
         assert [stuck] = pool_threads()
         for %{ref: ref} <- waiting, do: assert_receive({:nlns, ^ref, {:error, {:thread, 108}}})
         assert Application.start(:nlns) == :ok
@@ -137,7 +133,7 @@ defmodule Nlns.VM.ApplicationTest do
   end
 
   test "an application that is killed, not stopped, leaves nothing once it is started again" do
-    paths = for _ <- 1..4, do: Netns.new_for_test()
+    paths = for _ <- 1..4, do: netns()
 
     vm [paths: paths], @pinned do
       Logger.configure(level: :none)

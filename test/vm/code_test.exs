@@ -1,5 +1,3 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.CodeTest do
   # The code taken away and replaced (promise 9), while 64 callers open sockets.
   #
@@ -7,10 +5,8 @@ defmodule Nlns.VM.CodeTest do
   # a caller has made the code server load the module at the same time, with any `@on_load` there is.
   use Nlns.VM
 
-  alias Nlns.VM.{BlockedMount, Netns}
-
   setup do
-    %{paths: for(_ <- 1..4, do: Netns.new_for_test())}
+    %{paths: for(_ <- 1..4, do: netns())}
   end
 
   test "Nlns.Native is deleted and purged in a loop, and every caller is answered", %{
@@ -94,10 +90,9 @@ defmodule Nlns.VM.CodeTest do
 
   test "every other module is reloaded in a loop, and service goes on", %{paths: paths} do
     vm paths: paths do
-      {:ok, modules} = :application.get_key(:nlns, :modules)
       hammer = hammer(paths, 64)
 
-      for module <- modules -- [Nlns.Native] do
+      for module <- library_modules() -- [Nlns.Native] do
         # Callers are in old code until their answer comes; who purges sooner kills them.
         assert poll(fn -> :code.soft_purge(module) end)
         assert {:module, ^module} = :code.load_file(module)
@@ -132,7 +127,7 @@ defmodule Nlns.VM.CodeTest do
   end
 
   test "the library is replaced on disk, by rename, and service goes on", %{paths: paths} do
-    app = copy_app()
+    app = Nlns.VM.Files.copy_app()
 
     vm [paths: paths, library: Path.join(app, "priv/native/libnlns.so")], app: app do
       Logger.configure(level: :none)

@@ -1,14 +1,11 @@
-Code.require_file("support/vm.exs", __DIR__)
-Code.require_file("support/epmd.exs", __DIR__)
-
 defmodule Nlns.VM.DistributionTest do
   # Callers on other nodes (promise 9): descriptors and handles mean something on their own node only.
   use Nlns.VM
 
-  alias Nlns.VM.{Epmd, Netns}
+  alias Nlns.VM.Epmd
 
   setup do
-    %{path: Netns.new_for_test(), node: Epmd.start()}
+    %{path: netns(), node: Epmd.start()}
   end
 
   test "a call from another node opens on the node that runs it", %{path: path, node: node} do
@@ -46,7 +43,7 @@ defmodule Nlns.VM.DistributionTest do
     vm [path: context.path], context.node do
       {_, away} = start_node()
       %{ref: ref} = Nlns.open_in_netns_async(path, 0)
-      assert_receive {:nlns, ^ref, {:ok, handle}}, within(5_000)
+      assert_receive {:nlns, ^ref, {:ok, handle}}, within()
 
       for function <- [:to_fd, :to_socket, :close] do
         error = catch_error(:erpc.call(away, Nlns.Handle, function, [handle]))
@@ -70,15 +67,15 @@ defmodule Nlns.VM.DistributionTest do
       owner =
         Task.async(fn ->
           %{ref: ref} = Nlns.open_in_netns_async(path, 0)
-          assert_receive {:nlns, ^ref, {:ok, handle}}, within(5_000)
+          assert_receive {:nlns, ^ref, {:ok, handle}}, within()
           Node.spawn(away, Nlns.VM.Inside, :keep, [handle])
         end)
 
-      keeper = Task.await(owner)
+      keeper = Task.await(owner, within())
       assert poll(fn -> sockets() == 0 end)
       # And back home it owns nothing.
       send(keeper, {:give, self()})
-      assert_receive {:kept, handle}, within(5_000)
+      assert_receive {:kept, handle}, within()
       assert Nlns.Handle.to_fd(handle) == {:error, :closed}
       assert_all_in_order()
     end

@@ -1,13 +1,9 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.FeaturesTest do
   # A whole VM under a filter that answers for every optional feature of the kernel, as an emulator or an
   # older kernel does. Each feature alone: native/nlns_core/tests/features.rs.
   use Nlns.VM
 
-  alias Nlns.VM.Netns
-
-  @source Path.join(__DIR__, "support/filter.c")
+  @source Path.join(__DIR__, "../support/vm/filter.c")
 
   # Of `uname -m`: getsockopt, ioctl, fsopen, pidfd_open, openat2, sched_getattr.
   @calls %{"x86_64" => {55, 16, 430, 434, 437, 315}, "aarch64" => {209, 29, 430, 434, 437, 275}}
@@ -23,8 +19,8 @@ defmodule Nlns.VM.FeaturesTest do
 
   for {errno, name} <- [{1, "EPERM"}, {22, "EINVAL"}, {38, "ENOSYS"}, {95, "EOPNOTSUPP"}] do
     test "without any optional feature, by #{name}, all is as with them", %{program: program} do
-      paths = for _ <- 1..2, do: Netns.new_for_test()
-      peer = Netns.veth(hd(paths))
+      paths = for _ <- 1..2, do: netns()
+      peer = Netns.add_veth_to_host(hd(paths), "inside")
 
       vm [paths: paths, peer: peer],
         config: [idle_timeout: :infinity],
@@ -54,7 +50,7 @@ defmodule Nlns.VM.FeaturesTest do
         :ok = Nlns.close_fd(fd)
         Port.close(port)
         assert Nlns.release(other) == :ok
-        assert Netns.gone_after_delete?(path, peer, 5_000)
+        assert Netns.gone_after_delete?(path, peer)
         assert poll(fn -> Nlns.info().helpers |> Enum.all?(&(&1.path == nil)) end)
         assert_all_in_order()
       end

@@ -1,5 +1,3 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.FuzzTest do
   # The NIF border under random terms (promise 9): nothing but a result as specified or ArgumentError,
   # no crash, and in the end no descriptor and no thread more than before.
@@ -7,18 +5,16 @@ defmodule Nlns.VM.FuzzTest do
   #     NLNS_FUZZ_ROUNDS=1000000 NLNS_FUZZ_SEED=42 mix test test/vm/fuzz_test.exs
   use Nlns.VM
 
-  alias Nlns.VM.Netns
-
   @rounds String.to_integer(System.get_env("NLNS_FUZZ_ROUNDS", "10000"))
   # 7,000 calls a second on a machine that has other things to do, with room for a slower one.
   @bound 30_000 + div(@rounds, 2)
 
-  @tag timeout: Nlns.Patience.within(2 * @bound)
+  @tag timeout: within(2 * @bound)
   test "every function of Nlns.Native takes any terms" do
     fuzz([Nlns.Native], @rounds)
   end
 
-  @tag timeout: Nlns.Patience.within(2 * @bound)
+  @tag timeout: within(2 * @bound)
   test "every public function takes any terms" do
     # Some of these wait: half as many.
     fuzz([Nlns, Nlns.Handle], div(@rounds, 2))
@@ -27,7 +23,7 @@ defmodule Nlns.VM.FuzzTest do
   defp fuzz(modules, rounds) do
     given = System.get_env("NLNS_FUZZ_SEED")
     seed = if given, do: String.to_integer(given), else: :rand.uniform(1_000_000_000)
-    paths = for _ <- 1..3, do: Netns.new_for_test()
+    paths = for _ <- 1..3, do: netns()
     odd = ["/proc/self/ns/mnt", "/run/netns", "/dev/null", "", ".", "/not/there", "a\0b"]
     bindings = [modules: modules, seed: seed, rounds: rounds, paths: paths ++ odd]
 

@@ -1,5 +1,3 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.PidnsTest do
   # A VM in a pid namespace of its own, with the procfs of the one outside, whose numbers mean others. What
   # the core does there, and without any procfs: native/nlns_core/tests/pidns.rs.
@@ -12,7 +10,7 @@ defmodule Nlns.VM.PidnsTest do
       port =
         Port.open({:spawn, "unshare --net sh -c 'readlink /proc/self/ns/net; cat'"}, [:binary])
 
-      assert_receive {^port, {:data, there}}, 10_000
+      assert_receive {^port, {:data, there}}, within()
       {:os_pid, pid} = Port.info(port, :os_pid)
 
       # By its interfaces: only lo, and that is down.

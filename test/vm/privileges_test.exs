@@ -1,10 +1,6 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.PrivilegesTest do
   # What a user needs (promise 11), by VMs that run as one who has it, or not.
   use Nlns.VM
-
-  alias Nlns.VM.Netns
 
   # Of a user namespace with a single user in it nobody can become another.
   @other_users File.read!("/proc/self/uid_map") =~ ~r/4294967295/
@@ -18,7 +14,7 @@ defmodule Nlns.VM.PrivilegesTest do
     @describetag skip: @no_other_users
 
     test "is told that CAP_SYS_ADMIN is missing to enter" do
-      vm [path: Netns.new_for_test()], wrap: @nobody do
+      vm [path: netns()], wrap: @nobody do
         for _ <- 1..10 do
           assert {:error, {:setns, 1} = reason} = Nlns.open_in_netns(path, 0)
           assert Nlns.format_error(reason) =~ "CAP_SYS_ADMIN"
@@ -50,7 +46,7 @@ defmodule Nlns.VM.PrivilegesTest do
   test "without any capability, be it as root, nothing can be entered" do
     none = ~w(setpriv --inh-caps=-all --bounding-set=-all)
 
-    vm [path: Netns.new_for_test(), process: "/proc/#{System.pid()}/ns/net"], wrap: none do
+    vm [path: netns(), process: "/proc/#{System.pid()}/ns/net"], wrap: none do
       assert {:error, {:setns, 1}} = Nlns.open_in_netns(path, 0)
       assert {:error, {:open, 13}} = Nlns.open_in_netns(process, 0)
       assert_all_in_order()

@@ -1,11 +1,9 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.RecycledPidTest do
   # A container ends while its socket is asked for, and another gets its number. In a process namespace
   # of their own, where nobody else takes numbers and the next one can be chosen (proc(5), ns_last_pid).
   use Nlns.VM
 
-  @mount Path.join(__DIR__, "support/blocked_mount.sh")
+  @mount Path.join(__DIR__, "../support/vm/blocked_mount.sh")
 
   test "a process that got the number of the one asked for is not taken for it" do
     vm [mount: @mount],
@@ -21,7 +19,7 @@ defmodule Nlns.VM.RecycledPidTest do
         {port, _} = container = start.("unshare --net cat")
         # It echoes, so it is inside.
         Port.command(port, "x")
-        assert_receive {^port, {:data, "x"}}, within(10_000)
+        assert_receive {^port, {:data, "x"}}, within()
         container
       end
 
@@ -39,13 +37,13 @@ defmodule Nlns.VM.RecycledPidTest do
         port =
           Port.open({:spawn_executable, "/bin/sh"}, [:binary, :exit_status, args: [mount, dir]])
 
-        assert_receive {^port, {:data, "ready\n"}}, within(10_000)
+        assert_receive {^port, {:data, "ready\n"}}, within()
         spawn(fn -> open(dir <> "/name") end)
         assert poll(fn -> match?([%{state: :serving}], Nlns.info().helpers) end)
 
         fn ->
           Port.command(port, "\n")
-          assert_receive {^port, {:exit_status, 0}}, within(10_000)
+          assert_receive {^port, {:exit_status, 0}}, within()
         end
       end
 

@@ -1,17 +1,13 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.RestartTest do
   # `:init.restart/0` ends every application and process and boots again in the same operating system
   # process: the native library's statics, and whatever thread was left, meet the new VM.
   use Nlns.VM
 
-  alias Nlns.VM.{BlockedMount, Netns}
-
   for state <- [:idle, :busy, :stuck] do
     @tag state: state
     test "after a restart with helpers #{state} the pool serves again", %{state: state} do
-      paths = for _ <- 1..3, do: Netns.new_for_test()
-      peer = Netns.veth(hd(paths))
+      paths = for _ <- 1..3, do: netns()
+      peer = Netns.add_veth_to_host(hd(paths))
       {mount, blocked} = BlockedMount.start()
 
       vm =
@@ -46,7 +42,7 @@ defmodule Nlns.VM.RestartTest do
   end
 
   test "restarts in a row leave as many threads and descriptors as one" do
-    path = Netns.new_for_test()
+    path = netns()
 
     vm path: path do
       Logger.configure(level: :error)

@@ -1,13 +1,9 @@
-Code.require_file("support/vm.exs", __DIR__)
-
 defmodule Nlns.VM.ThreadsTest do
   # What the pool's threads inherit (promise 3): nothing of the scheduler that happened to start them.
   use Nlns.VM
 
-  alias Nlns.VM.Netns
-
   setup do
-    %{path: Netns.new_for_test()}
+    %{path: netns()}
   end
 
   test "with bound schedulers the pool's threads may run where the process may", %{path: path} do
@@ -29,7 +25,7 @@ defmodule Nlns.VM.ThreadsTest do
   end
 
   test "a pool that a stranded scheduler starts has all its threads begin at home", %{path: path} do
-    other = Netns.new_for_test()
+    other = netns()
 
     vm [path: path, other: other], erl: "+S 1:1", config: nil do
       # OTP's own option leaves the scheduler where it was when socket(2) fails.
@@ -54,8 +50,8 @@ defmodule Nlns.VM.ThreadsTest do
   end
 
   test "a scheduler stranded while the pool runs changes nothing for callers", %{path: path} do
-    other = Netns.new_for_test()
-    peer = Netns.veth(other)
+    other = netns()
+    peer = Netns.add_veth_to_host(other)
 
     vm [path: path, other: other, peer: peer], erl: "+S 1:1" do
       {:error, _} = :socket.open(16, :raw, 9999, %{netns: path})
@@ -88,7 +84,7 @@ defmodule Nlns.VM.ThreadsTest do
         IO.puts("0")
 
         for n <- 1..10 do
-          assert_receive :sigusr2, within(5_000)
+          assert_receive :sigusr2, within()
           IO.puts(n)
         end
 

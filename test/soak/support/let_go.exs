@@ -6,7 +6,7 @@ defmodule Nlns.Soak.LetGo do
   #
   # Note: for a pool with `idle_timeout: :infinity`, so that no helper leaves by itself.
 
-  alias Nlns.Netns
+  alias Nlns.{Netns, Settle}
 
   # Far beyond; the deletion before the next is over in any case.
   @patience 10_000
@@ -15,9 +15,7 @@ defmodule Nlns.Soak.LetGo do
   def measure(count, how) when how in [:pinned, :released] do
     {ours, untouched} = make(2 * count) |> Enum.split(count)
     deleter = deleter()
-    # Events are kept from the first call on.
-    Nlns.Native.events()
-    pin(Map.new(ours, fn {name, _host} -> {Netns.path(name), true} end))
+    Settle.pin(for {name, _host} <- ours, do: Netns.path(name))
 
     if how == :released,
       do: for({name, _host} <- ours, do: :ok = Nlns.release(Netns.path(name)))
@@ -47,38 +45,6 @@ defmodule Nlns.Soak.LetGo do
     Netns.ip!(["-batch", file])
     File.rm!(file)
     pairs
-  end
-
-  # A helper that has just fallen asleep serves the next path too, and is not there any more: so each is
-  # awaited to settle, which is an event, and the missing ones are opened once more.
-  defp pin(paths) do
-    there = for %{path: path, state: :pinned} <- Nlns.info().helpers, into: %{}, do: {path, true}
-    missing = Map.keys(paths) -- Map.keys(there)
-
-    for path <- missing do
-      {:ok, fd} = Nlns.open_in_netns(path, 0)
-      Nlns.close_fd(fd)
-      await_pinned(path)
-      # Longer than it is the first to be woken, wherever it is.
-      Process.sleep(2)
-    end
-
-    if missing != [], do: pin(paths)
-  end
-
-  defp await_pinned(path) do
-    case Nlns.Native.events() do
-      [] ->
-        receive do
-          {:nlns, :events} -> await_pinned(path)
-        after
-          @patience -> raise "no helper has settled in #{path} within #{@patience} ms"
-        end
-
-      events ->
-        unless Enum.any?(events, &match?({:pinned, _helper, ^path, _count}, &1)),
-          do: await_pinned(path)
-    end
   end
 
   # One ip(8) for all, so that starting it is not measured.

@@ -1,10 +1,3 @@
-# For the VM under test as well as for this one.
-beams =
-  for file <- ~w(netns.exs inside.exs typespec.exs terms.exs fuzz.exs blocked_mount.exs),
-      beam <- Code.require_file(file, __DIR__) do
-    beam
-  end
-
 defmodule Nlns.VM do
   @moduledoc false
   # A virtual machine of its own for each test that may take one down. It runs a block of the test
@@ -15,11 +8,13 @@ defmodule Nlns.VM do
   import ExUnit.Callbacks, only: [on_exit: 1]
   import Nlns.Patience
 
+  alias Nlns.VM.Files
+
   @enforce_keys [:port, :pid, :dir, :deadline]
   defstruct @enforce_keys ++ [lines: []]
 
-  @bound 30_000
-  @helpers beams
+  @bound 60_000
+  @imported [ExUnit.Assertions, Nlns.Patience, Nlns.VM.Inside, Nlns.VM.Callers]
 
   @doc "Makes a module of tests that need namespaces, and count nothing of this VM."
   defmacro __using__(_options) do
@@ -27,7 +22,9 @@ defmodule Nlns.VM do
       use ExUnit.Case, async: true
       @moduletag netns: true
 
-      import Nlns.VM
+      import Nlns.{Patience, VM}
+      alias Nlns.Netns, warn: false
+      alias Nlns.VM.BlockedMount, warn: false
     end
   end
 
@@ -53,10 +50,10 @@ defmodule Nlns.VM do
   end
 
   def start(code, bindings, options) do
-    dir = new_dir()
+    dir = Files.new_dir()
     script = Path.join(dir, "script.exs")
     File.write!(script, [prelude(bindings, options), code, "\n"])
-    erl = "-pa #{app_ebin(options[:app] || app())} -pa #{helpers_ebin()} #{options[:erl]}"
+    erl = "-pa #{Path.join(options[:app] || Files.app(), "ebin")} #{options[:erl]}"
     elixir = [System.find_executable("elixir"), "--erl", erl, script]
     [command | args] = List.wrap(options[:wrap]) ++ elixir
     dump = {~c"ERL_CRASH_DUMP", to_charlist(dump(dir))}
@@ -73,6 +70,17 @@ defmodule Nlns.VM do
     on_exit(fn -> File.rm_rf!(dir) end)
     deadline = now() + within(Keyword.get(options, :bound, @bound))
     %__MODULE__{port: port, pid: pid, dir: dir, deadline: deadline}
+  end
+
+  @doc "Makes a namespace that goes when the test ends; its path."
+  def netns do
+    path = Nlns.Netns.add()
+
+    on_exit(fn ->
+      System.cmd("ip", ["netns", "del", Path.basename(path)], stderr_to_stdout: true)
+    end)
+
+    path
   end
 
   @doc "Waits until the VM has printed `line`."
@@ -115,13 +123,6 @@ defmodule Nlns.VM do
   end
 
   def now, do: System.monotonic_time(:millisecond)
-
-  @doc "A copy of the application, for a VM that shall see it change."
-  def copy_app do
-    copy = Path.join(new_dir(), "nlns")
-    on_exit(fn -> File.rm_rf!(Path.dirname(copy)) end)
-    copy_to(copy)
-  end
 
   defp next(%{port: port} = vm) do
     receive do
@@ -167,8 +168,8 @@ defmodule Nlns.VM do
       for {name, value} <- bindings, do: "#{name} = #{inspect(value, limit: :infinity)}\n"
 
     [
-      "import ExUnit.Assertions, warn: false\nimport Nlns.VM.Inside, warn: false\nimport Nlns.Patience, warn: false\n",
-      "alias Nlns.VM.Netns, warn: false\n",
+      for(module <- @imported, do: "import #{inspect(module)}, warn: false\n"),
+      "alias Nlns.Netns, warn: false\n",
       "Application.load(:ex_unit)\nbegin()\n",
       start,
       variables
@@ -176,60 +177,4 @@ defmodule Nlns.VM do
   end
 
   defp dump(dir), do: Path.join(dir, "erl_crash.dump")
-
-  defp app_ebin(app), do: Path.join(app, "ebin")
-
-  # One for the whole run.
-  defp app, do: once(:app, fn -> copy_to(Path.join(suite_dir(), "nlns")) end)
-
-  defp helpers_ebin do
-    once(:helpers, fn ->
-      ebin = Path.join(suite_dir(), "helpers")
-      File.mkdir_p!(ebin)
-
-      for {module, beam} <- @helpers, do: File.write!(Path.join(ebin, "#{module}.beam"), beam)
-      ebin
-    end)
-  end
-
-  defp suite_dir do
-    once(:suite_dir, fn ->
-      dir = new_dir()
-      ExUnit.after_suite(fn _ -> File.rm_rf!(dir) end)
-      dir
-    end)
-  end
-
-  defp once(key, make) do
-    :global.trans({{__MODULE__, key}, self()}, fn ->
-      with nil <- :persistent_term.get({__MODULE__, key}, nil) do
-        made = make.()
-        :persistent_term.put({__MODULE__, key}, made)
-        made
-      end
-    end)
-  end
-
-  defp copy_to(copy) do
-    File.mkdir_p!(copy)
-
-    for part <- ~w(ebin priv) do
-      {"", 0} = System.cmd("cp", ["-rL", Application.app_dir(:nlns, part), copy])
-    end
-
-    copy
-  end
-
-  # For every user: some VMs run as another one.
-  defp new_dir do
-    dir =
-      Path.join(
-        System.tmp_dir!(),
-        "nlns-vm-#{System.pid()}-#{System.unique_integer([:positive])}"
-      )
-
-    File.mkdir_p!(dir)
-    File.chmod!(dir, 0o777)
-    dir
-  end
 end

@@ -35,14 +35,14 @@ defmodule Nlns.VM.BlockedMount do
     ]
 
     port = Port.open({:spawn_executable, System.find_executable("sh")}, options)
-    assert_receive {^port, {:data, {:eol, "ready"}}}, within(5_000)
+    assert_receive {^port, {:data, {:eol, "ready"}}}, within()
     port
   end
 
   @doc "Ends it; whoever is blocked goes on, with an error."
   def stop(port) do
     Port.command(port, "\n")
-    assert_receive {^port, {:exit_status, 0}}, within(5_000)
+    assert_receive {^port, {:exit_status, 0}}, within()
   end
 
   # rmdir(2) of a mount point is EBUSY, and looks at nothing in it.
