@@ -144,15 +144,13 @@ fn waiting_releases_are_bounded() {
     assert!(said.try_recv().is_err());
 }
 
-/// How long a path waits behind so many that block, until enough helpers were woken.
+/// How long a new path waits behind so many that block, until enough helpers were woken.
 fn time_behind_blocked(count: usize) -> Duration {
     let names = Directory::new();
     let well = names.make("well");
     let pool = Running::start(helpers(2 * count));
-    pool.open(&well, 0).unwrap();
-    let held: Vec<_> = (0..count)
-        .map(|n| pool.hold(&names.make(&n.to_string())))
-        .collect();
+    let sick: Vec<_> = (0..count).map(|n| names.make(&n.to_string())).collect();
+    let held: Vec<_> = sick.iter().map(|path| pool.hold(path)).collect();
     let asked = Instant::now();
     pool.open(&well, 0).unwrap();
     let time = asked.elapsed();
