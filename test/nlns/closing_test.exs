@@ -1,5 +1,5 @@
 defmodule Nlns.ClosingTest do
-  # A socket is closed when the call that closes it returns, and whoever closes waits for its own socket only.
+  # A socket is closed when the call that closes it returns, and a process that closes waits for its own socket only.
   use Nlns.NetnsCase
 
   setup do

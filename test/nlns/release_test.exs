@@ -1,5 +1,5 @@
 defmodule Nlns.ReleaseTest do
-  # A helper that never leaves by itself: whoever leaves was told to.
+  # A helper that never leaves by itself: one that leaves was told to.
   use Nlns.NetnsCase
 
   setup do

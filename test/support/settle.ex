@@ -8,7 +8,7 @@ defmodule Nlns.Settle do
   @doc "Opens in each of these paths until a helper sleeps in each. Only where helpers stay for ever."
   @spec pin([Path.t()]) :: :ok
   def pin(paths) do
-    # Whoever asks for events gets a message when there are more: a process that ends then.
+    # The process that asks for events gets a message when there are more. This one ends then.
     Task.await(Task.async(fn -> pin_missing(paths) end), :infinity)
   end
 

@@ -121,7 +121,7 @@ fn serve(right: &Claim, queue: &loom::sync::atomic::AtomicUsize, serving: &Atomi
     );
     loop {
         queue.store(0, Ordering::SeqCst);
-        // NB: whoever gives it up is not serving any more, so this comes before.
+        // Note: the thread that gives it up serves no more, so this comes before.
         serving.fetch_sub(1, Ordering::SeqCst);
         if right.give_up(|| queue.load(Ordering::SeqCst) == 0) {
             return;

@@ -70,7 +70,7 @@ fn existing_helpers_serve_all_without_memory() {
     const CHILD: &str = "NLNS_TEST_WITHOUT_MEMORY";
     if std::env::var_os(CHILD).is_none() {
         let _alone = alone();
-        // The limit is the process's, and whoever else allocates in it would fail.
+        // The limit is the process's, so other threads that allocate would fail.
         let test = "existing_helpers_serve_all_without_memory";
         let mut child = Command::new(std::env::current_exe().unwrap());
         let child = child.args(["--exact", test, "--nocapture"]).env(CHILD, "1");

@@ -27,7 +27,7 @@ defmodule Nlns.Soak.Census do
   end
 
   @doc """
-  How many network namespaces exist that were made in this user namespace, whoever holds them: names,
+  How many network namespaces exist that were made in this user namespace, whatever holds them: names,
   threads, sockets, descriptors, and those that the kernel has not finished tearing down.
 
   The kernel counts them for the limit of namespaces(7), and the lowest limit under which one more can

@@ -39,7 +39,7 @@ defmodule Nlns.VM.BlockedMount do
     port
   end
 
-  @doc "Ends it; whoever is blocked goes on, with an error."
+  @doc "Ends it; what is blocked goes on, with an error."
   def stop(port) do
     Port.command(port, "\n")
     assert_receive {^port, {:exit_status, 0}}, within()

@@ -3,7 +3,7 @@
 #
 #   sh blocked_mount.sh DIR [unkillable]
 #
-# prints "ready" and keeps it up until a line or the end of its standard input; whoever is blocked then
+# prints "ready" and keeps it up until a line or the end of its standard input; what is blocked then
 # gets ENOTCONN or ECONNABORTED. It is a FUSE file system whose server never answers; all it needs is
 # /dev/fuse and to be root, if only of a user namespace (unshare -Urm).
 #

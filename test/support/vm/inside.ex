@@ -92,7 +92,7 @@ defmodule Nlns.VM.Inside do
         do: module
   end
 
-  @doc "Takes the code away; whoever calls it has it loaded again."
+  @doc "Takes the code away; the next call has it loaded again."
   def purge_native do
     :code.delete(Nlns.Native)
     :code.purge(Nlns.Native)
