@@ -4,18 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use nlns_core::{Error, State};
 
-use support::faults::{Faults, Setup};
+use support::faults::Setup;
 use support::netns::{Process, cookie, oracle, remove};
 use support::{PATIENCE, eventually, helpers, key, lacks, outside, settle};
-
-/// Has the next lookup of a path block until the result is dropped.
-fn hold_lookups(faults: &Faults) -> Sender<()> {
-    faults.fail(libc::SYS_openat2, libc::EAGAIN);
-    faults.hold(libc::SYS_openat)
-}
 
 #[test]
 fn dying_mount_under_a_sleeper_holds_up_nobody() {
@@ -57,7 +50,7 @@ fn blocked_path_holds_no_other_namespace() {
         let dead = dead.unwrap_or_else(|| names.make("dead"));
         pool.open(path, 0).unwrap();
         // The helper that is in the one namespace is called for the other.
-        let let_go = hold_lookups(faults);
+        let let_go = faults.hold_lookups();
         let waits = pool.ask(&dead, 0).unwrap();
         pool.await_stuck();
         remove(path);
@@ -83,7 +76,7 @@ fn path_that_blocked_is_served_once_it_answers() {
         names,
         ..
     } = &setup;
-    let let_go = hold_lookups(faults);
+    let let_go = faults.hold_lookups();
     let waiting: Vec<_> = (0..3).map(|_| pool.ask(path, 0).unwrap()).collect();
     pool.await_stuck();
     // From now on all is well with the path, but not with the helper that looks it up.
@@ -117,7 +110,7 @@ fn path_that_still_blocks_keeps_its_helper() {
         names,
         ..
     } = &setup;
-    let let_go = hold_lookups(faults);
+    let let_go = faults.hold_lookups();
     let waits = pool.ask(path, 0).unwrap();
     pool.await_stuck();
     let more = pool.ask(path, 0).unwrap();
@@ -150,7 +143,7 @@ fn proven_path_is_served_beside_blocked_ones() {
     eventually("the proven path keeps its helper", || {
         settle(pool, proven);
         std::thread::sleep(Duration::from_millis(2));
-        let let_go = hold_lookups(faults);
+        let let_go = faults.hold_lookups();
         let waiting: Vec<_> = paths
             .iter()
             .map(|path| pool.ask(path, 0).unwrap())

@@ -17,7 +17,7 @@ fn slow_close_keeps_no_other_waiting() {
         pool, faults, path, ..
     } = &setup;
     let sockets: Vec<_> = (0..3).map(|_| pool.open_packet(path)).collect();
-    let let_go = faults.hold(libc::SYS_close);
+    let let_go = faults.hold_close(&sockets);
     drop(sockets);
     eventually("each is being closed by one of its own", || {
         faults.held() == 3 && threads("nlns-closer") == 4
@@ -61,7 +61,7 @@ fn stop_waits_for_a_close_within_a_bound() {
         pool, faults, path, ..
     } = &setup;
     let socket = pool.open_packet(path);
-    let let_go = faults.hold(libc::SYS_close);
+    let let_go = faults.hold_close([&socket]);
     drop(socket);
     eventually("it is being closed", || faults.held() == 1);
     assert_eq!(pool.stop(), 1);

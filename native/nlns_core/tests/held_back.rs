@@ -89,8 +89,9 @@ impl Jammed {
         let mut sockets: Vec<_> = (0..MAX_CLOSING).map(|_| pool.open_packet(path)).collect();
         // So that only closers close.
         eventually("nothing is closed otherwise", || pool.0.info().closing == 0);
-        let let_go = faults.hold(libc::SYS_close);
-        drop(sockets.split_off(MAX_CLOSING / 2));
+        let slow = sockets.split_off(MAX_CLOSING / 2);
+        let let_go = faults.hold_close(&slow);
+        drop(slow);
         eventually("every closer is held", || faults.held() == MAX_CLOSING / 2);
         // A closer that is held stays held; the others wait for a closer.
         faults.heal();

@@ -3,12 +3,13 @@
 //! are asked for; no limit of the machine is touched. Needs Linux 5.5.
 
 use std::collections::HashMap;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use nlns_core::{Config, Pool};
+use nlns_core::{Config, Pool, Socket};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::netns::Directory;
@@ -89,8 +90,16 @@ struct Table {
     held: AtomicUsize,
 }
 
-/// A call whatever its arguments, or with one that has this value.
-type Call = (i64, Option<(usize, u32)>);
+/// A call whatever its arguments, or with one that is meant.
+type Call = (i64, Option<Argument>);
+
+/// The argument with this index, if these of its bits have this value.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Argument {
+    index: usize,
+    bits: u32,
+    value: u32,
+}
 
 #[derive(Clone)]
 enum Fault {
@@ -119,11 +128,7 @@ impl Faults {
 
     /// So many times in a row.
     pub fn fail_times(&self, call: i64, errno: i32, times: usize) {
-        assert!(CALLS.contains(&call));
-        self.0
-            .faults
-            .lock()
-            .insert((call, None), Fault::Fails(errno, times));
+        self.insert((call, None), Fault::Fails(errno, times));
     }
 
     /// Has a step of each request fail, until it is healed.
@@ -137,23 +142,51 @@ impl Faults {
 
     /// Until it is healed, where the argument with this index has this value.
     pub fn fail_where(&self, call: i64, (index, value): (usize, u32), errno: i32) {
-        assert!(CALLS.contains(&call));
-        let call = (call, Some((index, value)));
-        self.0
-            .faults
-            .lock()
-            .insert(call, Fault::Fails(errno, usize::MAX));
+        let bits = u32::MAX;
+        let only = Argument { index, bits, value };
+        self.insert((call, Some(only)), Fault::Fails(errno, usize::MAX));
     }
 
     /// Lets the call return when what this returns is dropped, not before.
     pub fn hold(&self, call: i64) -> Sender<()> {
-        assert!(CALLS.contains(&call));
         let (let_go, held) = bounded(0);
-        self.0
-            .faults
-            .lock()
-            .insert((call, None), Fault::Waits(held));
+        self.insert((call, None), Fault::Waits(held));
         let_go
+    }
+
+    /// The same for lookups of namespaces. A thread that starts may open and close files of the system too,
+    /// which is libc's doing (`malloc`).
+    pub fn hold_lookups(&self) -> Sender<()> {
+        self.fail(libc::SYS_openat2, libc::EAGAIN);
+        let (let_go, held) = bounded(0);
+        let bits = libc::O_NONBLOCK as u32;
+        let flags = Argument {
+            index: 2,
+            bits,
+            value: bits,
+        };
+        self.insert((libc::SYS_openat, Some(flags)), Fault::Waits(held));
+        let_go
+    }
+
+    /// The same for closing these.
+    pub fn hold_close<'a>(&self, sockets: impl IntoIterator<Item = &'a Socket>) -> Sender<()> {
+        let (let_go, held) = bounded(0);
+        for socket in sockets {
+            let number = Argument {
+                index: 0,
+                bits: u32::MAX,
+                value: socket.as_raw_fd() as u32,
+            };
+            let call = (libc::SYS_close, Some(number));
+            self.insert(call, Fault::Waits(held.clone()));
+        }
+        let_go
+    }
+
+    fn insert(&self, call: Call, fault: Fault) {
+        assert!(CALLS.contains(&call.0));
+        self.0.faults.lock().insert(call, fault);
     }
 
     /// How many calls have been held so far.
@@ -178,7 +211,7 @@ impl Faults {
     }
 
     pub fn forget(&self, call: i64) {
-        self.0.faults.lock().remove(&(call, None));
+        self.0.faults.lock().retain(|(of, _), _| *of != call);
     }
 
     pub fn heal(&self) {
@@ -214,7 +247,7 @@ impl Faults {
         let call = i64::from(asked.nr);
         *self.0.asked.lock().entry(call).or_default() += 1;
         let is_meant = |(of, only): &Call| {
-            let has = |(index, value): (usize, u32)| asked.args[index] as u32 == value;
+            let has = |only: Argument| asked.args[only.index] as u32 & only.bits == only.value;
             *of == call && only.is_none_or(has)
         };
         let mut faults = self.0.faults.lock();
