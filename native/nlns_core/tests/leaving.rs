@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nlns_core::Config;
 
-use support::netns::{Directory, Process, cookie, oracle, remove};
+use support::netns::{Directory, Process, remove};
 use support::{
     CONFIG, FOREVER, Running, alone, eventually, key, open_and_settle, settle, settle_at_each,
     skipped, threads,
@@ -23,13 +23,7 @@ fn helpers_leave_when_their_idle_timeout_ends() {
         idle_timeout,
         ..CONFIG
     });
-    // A helper that is still awake serves the next path itself, so not necessarily at first.
-    eventually("one in each", || {
-        for path in &paths {
-            assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
-        }
-        pool.pinned() == 2
-    });
+    settle_at_each(&pool, &paths.each_ref().map(|path| key(path)));
     eventually("left", || pool.pinned() == 0);
     eventually("ended but for one", || threads("nlns-helper") == 1);
 }

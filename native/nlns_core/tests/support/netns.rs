@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::UNIX_EPOCH;
 
 use nlns_core::{Error, Stage};
 
@@ -39,7 +40,9 @@ impl Directory {
     pub fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("nlns-test-{}-{count}", std::process::id());
+        // A killed run leaves its directories, and its number is used again.
+        let started = UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let name = format!("nlns-test-{}-{started}-{count}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
