@@ -4,10 +4,15 @@
 #![allow(unsafe_code, reason = "no crate here wraps these ioctls")]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::UNIX_EPOCH;
 
-/// What is not marked has 1,000.
-static NEXT: AtomicI32 = AtomicI32::new(1_001);
+/// What is not marked has 1,000. Each process begins elsewhere, because one may look at the marks of another.
+static NEXT: LazyLock<AtomicI32> = LazyLock::new(|| {
+    let now = UNIX_EPOCH.elapsed().unwrap();
+    AtomicI32::new(1_001 + now.subsec_nanos() as i32)
+});
 
 /// Marks the namespace of a socket.
 pub fn leave(fd: BorrowedFd<'_>) {
