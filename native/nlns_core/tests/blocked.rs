@@ -6,22 +6,15 @@ use std::time::Duration;
 
 use nlns_core::{Error, State};
 
-use support::faults::Setup;
+use support::faults::under_faults;
 use support::netns::{Process, cookie, oracle, remove};
-use support::{PATIENCE, eventually, helpers, key, lacks, outside, settle};
+use support::{FOREVER, PATIENCE, eventually, helpers, key, lacks, outside, settle};
 
 #[test]
 fn dying_mount_under_a_sleeper_holds_up_nobody() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool,
-        faults,
-        path,
-        names,
-        ..
-    } = &setup;
     let well = names.make("b");
     // Having served, the helper has the directory watched, and gets no answer.
     let let_go = faults.hold(libc::SYS_inotify_add_watch);
@@ -37,16 +30,9 @@ fn blocked_path_holds_no_other_namespace() {
     let process = Process::start();
     // A path below /proc may lead to a mount that does not answer, too.
     for dead in [None, Some(process.path())] {
-        let Some(setup) = Setup::forever() else {
+        let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
             return;
         };
-        let Setup {
-            pool,
-            faults,
-            path,
-            names,
-            ..
-        } = &setup;
         let dead = dead.unwrap_or_else(|| names.make("dead"));
         pool.open(path, 0).unwrap();
         // The helper that is in the one namespace is called for the other.
@@ -66,16 +52,9 @@ fn path_that_blocked_is_served_once_it_answers() {
     if lacks((5, 12), "RESOLVE_CACHED") {
         return;
     }
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool,
-        faults,
-        path,
-        names,
-        ..
-    } = &setup;
     let let_go = faults.hold_lookups();
     let waiting: Vec<_> = (0..3).map(|_| pool.ask(path, 0).unwrap()).collect();
     pool.await_stuck();
@@ -100,16 +79,9 @@ fn path_that_blocked_is_served_once_it_answers() {
 
 #[test]
 fn path_that_still_blocks_keeps_its_helper() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool,
-        faults,
-        path,
-        names,
-        ..
-    } = &setup;
     let let_go = faults.hold_lookups();
     let waits = pool.ask(path, 0).unwrap();
     pool.await_stuck();
@@ -128,16 +100,9 @@ fn path_that_still_blocks_keeps_its_helper() {
 
 #[test]
 fn proven_path_is_served_beside_blocked_ones() {
-    let Some(setup) = Setup::new(helpers(4)) else {
+    let Some((pool, faults, proven, names, _)) = &under_faults(helpers(4)) else {
         return;
     };
-    let Setup {
-        pool,
-        faults,
-        path: proven,
-        names,
-        ..
-    } = &setup;
     let paths: Vec<_> = (0..8).map(|n| names.make(&n.to_string())).collect();
     // A helper that has just fallen asleep may be the first to be woken, so that it leaves the path.
     eventually("the proven path keeps its helper", || {

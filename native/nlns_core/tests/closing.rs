@@ -5,17 +5,14 @@ mod support;
 use crossbeam_channel::bounded;
 use nlns_core::Pool;
 
-use support::faults::Setup;
+use support::faults::under_faults;
 use support::{FOREVER, PATIENCE, eventually, threads};
 
 #[test]
 fn slow_close_keeps_no_other_waiting() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     let sockets: Vec<_> = (0..3).map(|_| pool.open_packet(path)).collect();
     let let_go = faults.hold_close(&sockets);
     drop(sockets);
@@ -35,12 +32,9 @@ fn slow_close_keeps_no_other_waiting() {
 
 #[test]
 fn pool_that_cannot_start_takes_no_sockets() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     let socket = pool.open_packet(path);
     faults.fail_threads(libc::EAGAIN);
     assert!(faults.among_them(|| Pool::start(FOREVER).is_err()));
@@ -54,12 +48,9 @@ fn pool_that_cannot_start_takes_no_sockets() {
 
 #[test]
 fn stop_waits_for_a_close_within_a_bound() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     let socket = pool.open_packet(path);
     let let_go = faults.hold_close([&socket]);
     drop(socket);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nlns_core::{Config, Error};
 
-use support::faults::{Faults, Setup, start};
+use support::faults::{Faults, start, under_faults};
 use support::netns::{Directory, Process, cookie, oracle, remove};
 use support::{
     CONFIG, FOREVER, Running, alone, descriptors, eventually, lacks, outside, threads_are_in,
@@ -16,12 +16,9 @@ use support::{
 
 #[test]
 fn helper_that_cannot_tell_where_it_is_ends() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     // Kernels that give a namespace no number (before 6.18) are not asked for it, and all is well.
     faults.fail(libc::SYS_ioctl, libc::EIO);
     let answer = pool.open(path, 0);
@@ -131,12 +128,9 @@ fn socket_from_elsewhere_is_not_handed_out() {
     if lacks((6, 18), "NS_GET_ID") {
         return;
     }
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     pool.open(path, 0).unwrap();
     let before = descriptors();
     // Its cookie is then said to be 0.
@@ -150,12 +144,9 @@ fn socket_from_elsewhere_is_not_handed_out() {
 
 #[test]
 fn helper_that_cannot_go_back_ends() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     for _ in 0..5 {
         pool.open(path, 0).unwrap();
         eventually("asleep there", || pool.pinned() == 1);

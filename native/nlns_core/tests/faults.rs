@@ -6,43 +6,38 @@
 
 mod support;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use nlns_core::{Error, Stage};
 
-use support::faults::Setup;
+use support::faults::under_faults;
+use support::netlink::links;
 use support::netns::{Directory, Process, cookie, oracle, remove};
 use support::{FOREVER, Running, alone, descriptors, eventually};
 
-#[test]
-fn failing_step_is_answered_with_its_errno() {
-    let Some(setup) = Setup::forever() else {
+/// Has each of these steps of a request fail. Each is answered with the errno, by a helper that lives on,
+/// and leaves nothing. Once it is healed, `assert_is_served` holds.
+fn assert_each_failure_is_answered(
+    steps: &[(i64, Stage, i32)],
+    ask: impl Fn(&Running, &Path) -> Option<Error>,
+    assert_is_served: impl Fn(&Running, &Path),
+) {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     pool.open(path, 0).unwrap();
     pool.release(path);
     let before = descriptors();
-    for (call, stage, errno) in [
-        (libc::SYS_openat, Stage::Open, libc::EMFILE),
-        (libc::SYS_openat, Stage::Open, libc::ENFILE),
-        (libc::SYS_openat, Stage::Open, libc::ENOMEM),
-        (libc::SYS_setns, Stage::Setns, libc::ENOMEM),
-        (libc::SYS_socket, Stage::Socket, libc::EMFILE),
-        (libc::SYS_socket, Stage::Socket, libc::ENFILE),
-        (libc::SYS_socket, Stage::Socket, libc::ENOBUFS),
-        (libc::SYS_socket, Stage::Socket, libc::ENOMEM),
-    ] {
+    for &(call, stage, errno) in steps {
         faults.fail_step(call, errno);
         for _ in 0..3 {
-            assert_eq!(pool.open(path, 0).err(), Some(Error { stage, errno }));
+            assert_eq!(ask(pool, path), Some(Error { stage, errno }));
         }
         faults.heal();
-        assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0));
+        assert_is_served(pool, path);
         pool.release(path);
         assert_eq!(pool.pinned(), 0);
     }
@@ -51,13 +46,47 @@ fn failing_step_is_answered_with_its_errno() {
 }
 
 #[test]
+fn failing_step_of_an_open() {
+    let steps = [
+        (libc::SYS_openat, Stage::Open, libc::EMFILE),
+        (libc::SYS_openat, Stage::Open, libc::ENFILE),
+        (libc::SYS_openat, Stage::Open, libc::ENOMEM),
+        (libc::SYS_setns, Stage::Setns, libc::ENOMEM),
+        (libc::SYS_socket, Stage::Socket, libc::EMFILE),
+        (libc::SYS_socket, Stage::Socket, libc::ENFILE),
+        (libc::SYS_socket, Stage::Socket, libc::ENOBUFS),
+        (libc::SYS_socket, Stage::Socket, libc::ENOMEM),
+    ];
+    assert_each_failure_is_answered(
+        &steps,
+        |pool, path| pool.open(path, 0).err(),
+        |pool, path| assert_eq!(pool.open(path, 0).map(cookie), oracle(path, 0)),
+    );
+}
+
+#[test]
+fn failing_step_of_an_exchange() {
+    let steps = [
+        (libc::SYS_openat, Stage::Open, libc::EMFILE),
+        (libc::SYS_setns, Stage::Setns, libc::ENOMEM),
+        (libc::SYS_socket, Stage::Socket, libc::EMFILE),
+        (libc::SYS_connect, Stage::Socket, libc::ENOMEM),
+        (libc::SYS_sendto, Stage::Send, libc::ENOBUFS),
+        (libc::SYS_sendto, Stage::Send, libc::EPERM),
+        (libc::SYS_recvfrom, Stage::Receive, libc::ENOMEM),
+    ];
+    assert_each_failure_is_answered(
+        &steps,
+        |pool, path| pool.exchange(path, links()).err(),
+        |pool, path| assert_eq!(pool.links(path), ["lo"]),
+    );
+}
+
+#[test]
 fn interrupted_step_is_done_again() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     for (call, stage) in [
         (libc::SYS_openat, Stage::Open),
         (libc::SYS_setns, Stage::Setns),
@@ -79,12 +108,9 @@ fn interrupted_step_is_done_again() {
 
 #[test]
 fn unwatched_namespace_is_left_soon_after_its_end() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     let process = Process::start();
     faults.fail(libc::SYS_inotify_add_watch, libc::ENOSPC);
     faults.fail(libc::SYS_pidfd_open, libc::ENOSYS);

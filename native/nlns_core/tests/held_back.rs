@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use nlns_core::{Config, Error, MAX_CLOSING, Reply, Socket, Spec};
 
-use support::faults::Setup;
+use support::faults::{Faults, under_faults};
 use support::{FOREVER, PACKET, PATIENCE, Running, descriptors, eventually};
 
 const NETLINK: Spec = Spec::netlink(0);
@@ -74,76 +74,65 @@ impl Reply for From {
     }
 }
 
-/// A pool with as many packet sockets being closed as may be, until `let_go` is dropped.
-struct Jammed {
-    let_go: Sender<()>,
-    setup: Setup,
+/// Has as many packet sockets being closed as may be, until what this returns is dropped.
+fn jam(pool: &Running, faults: &Faults, path: &Path) -> Sender<()> {
+    let mut sockets: Vec<_> = (0..MAX_CLOSING).map(|_| pool.open_packet(path)).collect();
+    // So that only closers close.
+    eventually("nothing is closed otherwise", || pool.0.info().closing == 0);
+    let slow = sockets.split_off(MAX_CLOSING / 2);
+    let let_go = faults.hold_close(&slow);
+    drop(slow);
+    eventually("every closer is held", || faults.held() == MAX_CLOSING / 2);
+    // A closer that is held stays held; the others wait for a closer.
+    faults.heal();
+    drop(sockets);
+    assert_eq!(pool.0.info().closing, MAX_CLOSING);
+    let_go
 }
 
-impl Jammed {
-    fn new(config: Config) -> Option<Self> {
-        let setup = Setup::new(config)?;
-        let Setup {
-            pool, faults, path, ..
-        } = &setup;
-        let mut sockets: Vec<_> = (0..MAX_CLOSING).map(|_| pool.open_packet(path)).collect();
-        // So that only closers close.
-        eventually("nothing is closed otherwise", || pool.0.info().closing == 0);
-        let slow = sockets.split_off(MAX_CLOSING / 2);
-        let let_go = faults.hold_close(&slow);
-        drop(slow);
-        eventually("every closer is held", || faults.held() == MAX_CLOSING / 2);
-        // A closer that is held stays held; the others wait for a closer.
-        faults.heal();
-        drop(sockets);
-        assert_eq!(pool.0.info().closing, MAX_CLOSING);
-        Some(Self { let_go, setup })
-    }
-
-    fn eventually_held_back(&self, count: usize) {
-        eventually("held back", || self.setup.pool.0.info().held_back == count);
-    }
+fn await_held_back(pool: &Running, count: usize) {
+    eventually("held back", || pool.0.info().held_back == count);
 }
 
 #[test]
 fn only_the_slow_kind_waits_for_room() {
-    let Some(jammed) = Jammed::new(FOREVER) else {
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup { pool, path, .. } = &jammed.setup;
+    let let_go = jam(pool, faults, path);
     let (slow, other) = (Caller::new(1), Caller::new(2));
     let before = descriptors();
     for _ in 0..100 {
         slow.ask(pool, path, PACKET, "packet");
     }
-    jammed.eventually_held_back(100);
+    await_held_back(pool, 100);
     for _ in 0..100 {
         other.ask(pool, path, NETLINK, "netlink");
         assert_eq!(other.next(), "netlink");
     }
     // Another path of the same kind waits as well, and a path that is not there is known at once.
-    let elsewhere = jammed.setup.names.make("b");
+    let elsewhere = names.make("b");
     other.ask(pool, &elsewhere, PACKET, "packet elsewhere");
-    jammed.eventually_held_back(101);
+    await_held_back(pool, 101);
     assert_eq!(slow.answers.try_recv().err(), Some(TryRecvError::Empty));
     assert_eq!(pool.0.info().waiting, 101);
     assert!(descriptors() <= before);
-    drop(jammed.let_go);
+    drop(let_go);
     for _ in 0..100 {
         assert_eq!(slow.next(), "packet");
     }
     assert_eq!(other.next(), "packet elsewhere");
-    jammed.setup.faults.heal();
+    faults.heal();
     eventually("all are closed", || pool.0.info().closing == 0);
     assert_eq!(pool.0.info().held_back, 0);
 }
 
 #[test]
 fn answers_of_one_caller_keep_their_order() {
-    let Some(jammed) = Jammed::new(FOREVER) else {
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup { pool, path, .. } = &jammed.setup;
+    let let_go = jam(pool, faults, path);
     let caller = Caller::new(1);
     let order = ["a", "b", "c", "d", "e"];
     for (name, spec) in order
@@ -153,48 +142,48 @@ fn answers_of_one_caller_keep_their_order() {
         caller.ask(pool, path, spec, name);
     }
     assert_eq!(caller.next(), "a");
-    jammed.eventually_held_back(4);
+    await_held_back(pool, 4);
     // On another path there is no order to keep.
-    let elsewhere = jammed.setup.names.make("b");
+    let elsewhere = names.make("b");
     caller.ask(pool, &elsewhere, NETLINK, "elsewhere");
     assert_eq!(caller.next(), "elsewhere");
-    drop(jammed.let_go);
+    drop(let_go);
     assert_eq!(order[1..], [(); 4].map(|()| caller.next()));
 }
 
 #[test]
 fn cancelled_request_holds_nothing_up() {
-    let Some(jammed) = Jammed::new(FOREVER) else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup { pool, path, .. } = &jammed.setup;
+    let let_go = jam(pool, faults, path);
     let caller = Caller::new(1);
     let is_wanted = caller.ask(pool, path, PACKET, "packet");
     caller.ask(pool, path, NETLINK, "netlink");
-    jammed.eventually_held_back(2);
+    await_held_back(pool, 2);
     is_wanted.store(false, Ordering::SeqCst);
     assert_eq!(caller.next(), "netlink");
     assert_eq!(pool.0.info().closing, MAX_CLOSING);
     assert_eq!(pool.0.info().held_back, 0);
-    drop(jammed.let_go);
+    drop(let_go);
 }
 
 #[test]
 fn release_comes_after_what_is_held_back() {
-    let Some(jammed) = Jammed::new(FOREVER) else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup { pool, path, .. } = &jammed.setup;
+    let let_go = jam(pool, faults, path);
     let caller = Caller::new(1);
     caller.ask(pool, path, PACKET, "packet");
-    jammed.eventually_held_back(1);
+    await_held_back(pool, 1);
     let answers = caller.answers.clone();
     let (done, released) = unbounded();
     let bytes = path.as_os_str().as_encoded_bytes();
     let on_left = Box::new(move |left| done.send((left, answers.len())).unwrap());
     assert_eq!(pool.0.release(bytes, on_left), Ok(true));
-    jammed.eventually_held_back(2);
-    drop(jammed.let_go);
+    await_held_back(pool, 2);
+    drop(let_go);
     assert_eq!(released.recv_timeout(PATIENCE), Ok((Ok(()), 1)));
     assert_eq!(pool.pinned(), 0);
 }
@@ -205,17 +194,17 @@ fn full_queue_counts_what_is_held_back() {
         max_queue: 40,
         ..FOREVER
     };
-    let Some(jammed) = Jammed::new(config) else {
+    let Some((pool, faults, path, ..)) = &under_faults(config) else {
         return;
     };
-    let Setup { pool, path, .. } = &jammed.setup;
+    let let_go = jam(pool, faults, path);
     let caller = Caller::new(1);
     for _ in 0..40 {
         caller.ask(pool, path, PACKET, "packet");
     }
-    jammed.eventually_held_back(40);
+    await_held_back(pool, 40);
     assert_eq!(pool.ask(path, 0).err(), Some(Error::BUSY));
-    drop(jammed.let_go);
+    drop(let_go);
     for _ in 0..40 {
         assert_eq!(caller.next(), "packet");
     }
@@ -224,16 +213,16 @@ fn full_queue_counts_what_is_held_back() {
 
 #[test]
 fn stop_answers_what_is_held_back() {
-    let Some(jammed) = Jammed::new(FOREVER) else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup { pool, path, .. } = &jammed.setup;
+    let let_go = jam(pool, faults, path);
     let caller = Caller::new(1);
     caller.ask(pool, path, PACKET, "packet");
-    jammed.eventually_held_back(1);
+    await_held_back(pool, 1);
     assert_eq!(pool.stop(), MAX_CLOSING / 2, "closers that are held");
     let (_, answer) = caller.answers.recv_timeout(PATIENCE).unwrap();
     assert_eq!(answer.err(), Some(Error::STOPPED));
-    drop(jammed.let_go);
+    drop(let_go);
     eventually("all are closed", || pool.0.info().closing == 0);
 }

@@ -9,8 +9,8 @@ use nlns_core::Config;
 
 use support::netns::{Directory, Process, remove};
 use support::{
-    CONFIG, FOREVER, Running, alone, eventually, key, open_and_settle, settle, settle_at_each,
-    skipped, threads,
+    CONFIG, FOREVER, Running, alone, alone_with, eventually, key, open_and_settle, settle,
+    settle_at_each, skipped, threads,
 };
 
 #[test]
@@ -30,16 +30,13 @@ fn helpers_leave_when_their_idle_timeout_ends() {
 
 #[test]
 fn deleted_name_and_dead_process_are_left_at_once() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    settle(&pool, &path);
-    remove(&path);
+    let (pool, path, ..) = &alone_with(FOREVER);
+    settle(pool, path);
+    remove(path);
     eventually("left the deleted", || pool.pinned() == 0);
 
     let process = Process::start();
-    settle(&pool, &process.path());
+    settle(pool, &process.path());
     drop(process);
     eventually("left the dead", || pool.pinned() == 0);
 }
@@ -112,28 +109,22 @@ fn target_of_a_link_is_left_at_once() {
 
 #[test]
 fn deleted_name_is_left_by_every_spelling() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
+    let (pool, path, names, _) = &alone_with(FOREVER);
     let spellings = [path.clone(), names.0.join(".//a")];
     let keys = spellings.each_ref().map(|path| key(path));
-    settle_at_each(&pool, &keys);
+    settle_at_each(pool, &keys);
     assert_eq!(pool.pinned(), 2);
-    remove(&path);
+    remove(path);
     eventually("left", || pool.pinned() == 0);
 }
 
 #[test]
 fn requests_that_fail_elsewhere_hold_no_namespace() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(Config {
+    let (pool, path, names, _) = &alone_with(Config {
         max_helpers: 1,
         ..CONFIG
     });
-    pool.open(&path, 0).unwrap();
+    pool.open(path, 0).unwrap();
     let missing = names.0.join("missing");
     eventually("left", || {
         assert!(pool.open(&missing, 0).is_err());
@@ -143,13 +134,10 @@ fn requests_that_fail_elsewhere_hold_no_namespace() {
 
 #[test]
 fn renamed_name_is_left_at_once() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
+    let (pool, path, names, _) = &alone_with(FOREVER);
     let link = names.0.join("link");
-    std::os::unix::fs::symlink(&path, &link).unwrap();
-    let pool = Running::start(FOREVER);
-    settle(&pool, &link);
+    std::os::unix::fs::symlink(path, &link).unwrap();
+    settle(pool, &link);
     std::fs::rename(&link, names.0.join("other")).unwrap();
     eventually("left", || pool.pinned() == 0);
 }

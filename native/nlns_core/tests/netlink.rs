@@ -15,7 +15,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use support::netlink::*;
 use support::netns::{Directory, remove};
 use support::{
-    CONFIG, FOREVER, PATIENCE, Running, alone, descriptors, eventually, helpers, settle,
+    CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually, helpers, settle,
 };
 
 fn at(stage: Stage, errno: Errno) -> Option<Error> {
@@ -48,27 +48,21 @@ fn each_namespace_answers_for_itself() {
 
 #[test]
 fn refusal_has_the_kernel_s_words() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(CONFIG);
+    let (pool, path, ..) = &alone_with(CONFIG);
     let unknown = attribute(18, &attribute(1, b"nonesuch"));
     let request = request(NEWLINK, CREATE, &[vec![0; 16], unknown].concat());
     let requests = [get("lo"), request, get("lo")].concat();
-    let refusal = pool.exchange(&path, requests).unwrap().unwrap_err();
+    let refusal = pool.exchange(path, requests).unwrap().unwrap_err();
     assert_eq!((refusal.errno, refusal.index), (libc::EOPNOTSUPP, 1));
     assert_eq!(refusal.text.as_deref(), Some(&b"Unknown device type"[..]));
     assert_eq!(pool.0.info().failed, 1);
     // What was not read of that answer belongs to no other.
-    assert_eq!(pool.links(&path), ["lo"]);
+    assert_eq!(pool.links(path), ["lo"]);
 }
 
 #[test]
 fn requests_of_a_list_are_answered_in_order() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(CONFIG);
+    let (pool, path, ..) = &alone_with(CONFIG);
     let addresses = request(22, DUMP, &[0; 8]);
     let list = [
         get("lo"),
@@ -78,7 +72,7 @@ fn requests_of_a_list_are_answered_in_order() {
         get("a"),
         links(),
     ];
-    let messages = pool.exchange(&path, list.concat()).unwrap().unwrap();
+    let messages = pool.exchange(path, list.concat()).unwrap().unwrap();
     assert_eq!(names_sorted(&messages), ["a", "a", "b", "lo", "lo", "lo"]);
 }
 
@@ -90,46 +84,39 @@ fn names_sorted(messages: &[Message]) -> Vec<String> {
 
 #[test]
 fn kept_socket_is_closed_with_its_namespace() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    settle(&pool, &path);
+    let (pool, path, ..) = &alone_with(FOREVER);
+    settle(pool, path);
     let before = descriptors();
     for _ in 0..5 {
-        pool.links(&path);
+        pool.links(path);
         assert_eq!(descriptors(), before + 1);
     }
     // Another protocol's takes its place.
     let sock_diag = 4;
-    let unknown = pool.exchange_of(&path, sock_diag, request(99, 0, &[]), MAX_REPLY, None);
+    let unknown = pool.exchange_of(path, sock_diag, request(99, 0, &[]), MAX_REPLY, None);
     assert!(unknown.unwrap().is_err());
     assert_eq!(descriptors(), before + 1);
-    pool.release(&path);
+    pool.release(path);
     assert_eq!(descriptors(), before);
 
-    settle(&pool, &path);
-    pool.links(&path);
+    settle(pool, path);
+    pool.links(path);
     let kept = descriptors();
-    remove(&path);
+    remove(path);
     eventually("left the deleted", || pool.pinned() == 0);
     assert!(descriptors() < kept);
 }
 
 #[test]
 fn other_processes_cannot_send_to_a_kept_socket() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    settle(&pool, &path);
-    pool.links(&path);
-    let there = path.clone();
+    let (pool, path, ..) = &alone_with(FOREVER);
+    settle(pool, path);
+    pool.links(path);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let end = Stop(&stop);
         let hostile = scope.spawn(|| {
-            let netns = std::fs::File::open(&there).unwrap();
+            let netns = std::fs::File::open(path).unwrap();
             move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             // The kernel gives the first socket of a process its number; others get some of their own.
             let ports = ports();
@@ -148,7 +135,7 @@ fn other_processes_cannot_send_to_a_kept_socket() {
             refused
         });
         for _ in 0..2_000 {
-            assert_eq!(pool.links(&path), ["lo"]);
+            assert_eq!(pool.links(path), ["lo"]);
         }
         drop(end);
         assert!(hostile.join().unwrap() > 0);
@@ -169,20 +156,17 @@ fn ports() -> Vec<u32> {
 
 #[test]
 fn message_larger_than_the_buffer_is_answered_whole() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(CONFIG);
-    pool.change(&path, add_pair("a", "b"));
+    let (pool, path, ..) = &alone_with(CONFIG);
+    pool.change(path, add_pair("a", "b"));
     for n in 0..4 {
-        pool.change(&path, add_names("a", n * 120..(n + 1) * 120));
+        pool.change(path, add_names("a", n * 120..(n + 1) * 120));
     }
     // Nearly as many as one attribute can hold. With a mask (IFLA_EXT_MASK) the kernel makes room in a dump for
     // the largest link; without one it leaves out what does not fit into 32 KiB, and says so nowhere.
     let mask = attribute(29, &1_u32.to_ne_bytes());
     let links = request(GETLINK, DUMP, &[vec![0; 16], mask].concat());
     for asked in [links, get("a")] {
-        let messages = pool.exchange(&path, asked).unwrap().unwrap();
+        let messages = pool.exchange(path, asked).unwrap().unwrap();
         let largest = messages.iter().map(|m| m.payload.len()).max().unwrap();
         assert!(largest > 50_000, "{largest}");
     }
@@ -190,14 +174,11 @@ fn message_larger_than_the_buffer_is_answered_whole() {
 
 #[test]
 fn answer_larger_than_allowed_is_an_error() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
+    let (pool, path, ..) = &alone_with(FOREVER);
     let pairs = (0..20).flat_map(|n| add_pair(&format!("a{n}"), &format!("b{n}")));
-    pool.change(&path, pairs.collect());
+    pool.change(path, pairs.collect());
     let before = descriptors();
-    let ask = |max_reply| pool.exchange_of(&path, ROUTE, links(), max_reply, None);
+    let ask = |max_reply| pool.exchange_of(path, ROUTE, links(), max_reply, None);
     assert_eq!(ask(30_000).err(), at(Stage::Receive, Errno::FBIG));
     // A dump that was not read to its end is not kept.
     assert!(descriptors() < before);
@@ -206,60 +187,53 @@ fn answer_larger_than_allowed_is_an_error() {
 
 #[test]
 fn list_of_thousands_is_acknowledged_whole() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(CONFIG);
+    let (pool, path, ..) = &alone_with(CONFIG);
     let list: Vec<u8> = (0..5_000).flat_map(|_| get("lo")).collect();
-    let messages = pool.exchange(&path, list).unwrap().unwrap();
+    let messages = pool.exchange(path, list).unwrap().unwrap();
     assert_eq!(messages.len(), 5_000);
 }
 
 #[test]
 fn changes_at_full_speed_never_give_a_part() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let (pool, changing) = (Running::start(CONFIG), Running::start(CONFIG));
+    let (pool, path, ..) = &alone_with(CONFIG);
+    let changing = Running::start(CONFIG);
     let pairs = (0..100).flat_map(|n| add_pair(&format!("a{n}"), &format!("b{n}")));
-    pool.change(&path, pairs.collect());
+    pool.change(path, pairs.collect());
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _end = Stop(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::SeqCst) {
-                changing.change(&path, add_pair("x", "y"));
-                changing.change(&path, delete("x"));
+                changing.change(path, add_pair("x", "y"));
+                changing.change(path, delete("x"));
             }
         });
         for _ in 0..200 {
-            match pool.exchange(&path, links()) {
+            match pool.exchange(path, links()) {
                 // The pair is there or not, never one of them.
                 Ok(messages) => assert!([201, 203].contains(&messages.unwrap().len())),
                 error => assert_eq!(error.err(), at(Stage::Receive, Errno::INTR)),
             }
         }
     });
-    assert_eq!(pool.links(&path).len(), 201);
+    assert_eq!(pool.links(path).len(), 201);
 }
 
 #[test]
 fn dump_that_never_rests_is_an_error() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let (pool, changing) = (Running::start(CONFIG), Running::start(CONFIG));
+    let (pool, path, ..) = &alone_with(CONFIG);
+    let changing = Running::start(CONFIG);
     // So many that a dump takes several datagrams. Inside of one the kernel takes no lock, and notices nothing.
     let many = (0..1_000_u32).flat_map(|n| address(NEWADDR, 1, 0x0a00_0000 + n));
-    pool.change(&path, many.collect());
-    let dump = || pool.exchange(&path, request(GETADDR, DUMP, &[2, 0, 0, 0, 0, 0, 0, 0]));
+    pool.change(path, many.collect());
+    let dump = || pool.exchange(path, request(GETADDR, DUMP, &[2, 0, 0, 0, 0, 0, 0, 0]));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _end = Stop(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::SeqCst) {
-                changing.change(&path, address(NEWADDR, 1, 0x0b00_0001));
-                changing.change(&path, address(DELADDR, 1, 0x0b00_0001));
+                changing.change(path, address(NEWADDR, 1, 0x0b00_0001));
+                changing.change(path, address(DELADDR, 1, 0x0b00_0001));
             }
         });
         // Changed under each of the attempts, which takes no luck for long.
@@ -285,13 +259,11 @@ impl Drop for Stop<'_> {
 
 #[test]
 fn exchange_that_waits_keeps_no_other_path_waiting() {
-    let _alone = alone();
-    let names = Directory::new();
-    let (silent, other) = (names.make("a"), names.make("b"));
-    let pool = Running::start(helpers(2));
+    let (pool, silent, names, _) = &alone_with(helpers(2));
+    let other = names.make("b");
     // The kernel drops a request for a route lookup that is too short (net/ipv4/fib_frontend.c).
-    let (answer, wanted) = pool.ask_netlink(&silent, FIB_LOOKUP, request(0, 0, &[]));
-    let (behind, _) = pool.ask_netlink(&silent, ROUTE, links());
+    let (answer, wanted) = pool.ask_netlink(silent, FIB_LOOKUP, request(0, 0, &[]));
+    let (behind, _) = pool.ask_netlink(silent, ROUTE, links());
     for _ in 0..50 {
         assert_eq!(pool.links(&other), ["lo"]);
         assert!(pool.open(&other, 0).is_ok());
@@ -305,21 +277,18 @@ fn exchange_that_waits_keeps_no_other_path_waiting() {
 
 #[test]
 fn exchange_that_waits_ends_with_its_time() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    settle(&pool, &path);
+    let (pool, path, ..) = &alone_with(FOREVER);
+    settle(pool, path);
     let before = descriptors();
     let timeout = Some(Duration::from_millis(30));
     for _ in 0..3 {
         let silent = request(0, 0, &[]);
-        let late = pool.exchange_of(&path, FIB_LOOKUP, silent, MAX_REPLY, timeout);
+        let late = pool.exchange_of(path, FIB_LOOKUP, silent, MAX_REPLY, timeout);
         assert_eq!(late.err(), Some(Error::TIMED_OUT));
         // Its answer may still come, so that the socket is not used again.
         eventually("closed", || descriptors() == before);
     }
-    let over = pool.exchange_of(&path, ROUTE, links(), MAX_REPLY, Some(Duration::ZERO));
+    let over = pool.exchange_of(path, ROUTE, links(), MAX_REPLY, Some(Duration::ZERO));
     assert_eq!(over.err(), Some(Error::TIMED_OUT));
 }
 
@@ -343,15 +312,12 @@ fn pool_that_stops_answers_an_exchange_that_waits() {
 
 #[test]
 fn opens_and_exchanges_are_answered_in_order() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(CONFIG);
+    let (pool, path, ..) = &alone_with(CONFIG);
     for _ in 0..20 {
         let asked: Vec<_> = (0..50)
             .map(|_| {
-                let (exchanged, _) = pool.ask_netlink(&path, ROUTE, links());
-                (exchanged, pool.ask(&path, 0).unwrap())
+                let (exchanged, _) = pool.ask_netlink(path, ROUTE, links());
+                (exchanged, pool.ask(path, 0).unwrap())
             })
             .collect();
         // The last one's answer is the last.

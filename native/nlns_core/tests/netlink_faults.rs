@@ -4,9 +4,9 @@ mod support;
 
 use nlns_core::{Error, Stage};
 
-use support::faults::Setup;
+use support::faults::under_faults;
 use support::netlink::*;
-use support::{PATIENCE, descriptors, eventually, helpers};
+use support::{FOREVER, PATIENCE, descriptors, eventually, helpers};
 
 /// The kernel had no room for a part of the answer.
 const LOST: Option<Error> = Some(Error {
@@ -15,48 +15,10 @@ const LOST: Option<Error> = Some(Error {
 });
 
 #[test]
-fn failing_step_is_answered_and_leaves_nothing() {
-    let Some(setup) = Setup::forever() else {
-        return;
-    };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
-    pool.open(path, 0).unwrap();
-    pool.release(path);
-    let before = descriptors();
-    for (call, stage, errno) in [
-        (libc::SYS_openat, Stage::Open, libc::EMFILE),
-        (libc::SYS_setns, Stage::Setns, libc::ENOMEM),
-        (libc::SYS_socket, Stage::Socket, libc::EMFILE),
-        (libc::SYS_connect, Stage::Socket, libc::ENOMEM),
-        (libc::SYS_sendto, Stage::Send, libc::ENOBUFS),
-        (libc::SYS_sendto, Stage::Send, libc::EPERM),
-        (libc::SYS_recvfrom, Stage::Receive, libc::ENOMEM),
-    ] {
-        faults.fail_step(call, errno);
-        for _ in 0..3 {
-            assert_eq!(
-                pool.exchange(path, links()).err(),
-                Some(Error { stage, errno })
-            );
-        }
-        faults.heal();
-        assert_eq!(pool.links(path), ["lo"]);
-        pool.release(path);
-    }
-    assert_eq!(pool.0.info().died, 0);
-    eventually("closed", || descriptors() == before);
-}
-
-#[test]
 fn options_that_a_kernel_lacks_are_not_needed() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     for errno in [libc::ENOPROTOOPT, libc::EPERM, libc::EINVAL] {
         faults.fail(libc::SYS_setsockopt, errno);
         pool.change(path, add_pair("a", "b"));
@@ -73,12 +35,9 @@ fn options_that_a_kernel_lacks_are_not_needed() {
 
 #[test]
 fn dump_that_lost_a_part_is_repeated() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     for times in 1..5 {
         faults.fail_times(libc::SYS_recvfrom, libc::ENOBUFS, times);
         assert_eq!(pool.links(path), ["lo"]);
@@ -95,12 +54,9 @@ fn dump_that_lost_a_part_is_repeated() {
 
 #[test]
 fn interrupted_calls_are_made_again() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     for call in [libc::SYS_sendto, libc::SYS_recvfrom] {
         faults.fail_times(call, libc::EINTR, 10);
         assert_eq!(pool.links(path), ["lo"]);
@@ -110,16 +66,9 @@ fn interrupted_calls_are_made_again() {
 /// As by the rtnl lock, which a call waits for inside the kernel, and no signal ends.
 #[test]
 fn exchange_that_blocks_keeps_no_other_path_waiting() {
-    let Some(setup) = Setup::new(helpers(2)) else {
+    let Some((pool, faults, blocked, names, _)) = &under_faults(helpers(2)) else {
         return;
     };
-    let Setup {
-        pool,
-        faults,
-        path: blocked,
-        names,
-        ..
-    } = &setup;
     let other = names.make("b");
     for call in [libc::SYS_sendto, libc::SYS_recvfrom] {
         let held = faults.held();
@@ -140,12 +89,9 @@ fn exchange_that_blocks_keeps_no_other_path_waiting() {
 
 #[test]
 fn kept_socket_ends_with_its_helper() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     let before = descriptors();
     pool.links(path);
     faults.fail(libc::SYS_setns, libc::EPERM);

@@ -11,7 +11,8 @@ use nlns_core::{Error, NetnsKey, Reply, Socket, Spec, Stage, State};
 
 use support::netns::{Directory, Process, cookie, oracle};
 use support::{
-    Answer, CONFIG, FOREVER, PATIENCE, Running, alone, descriptors, eventually, helpers, threads,
+    Answer, CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually,
+    helpers, threads,
 };
 
 #[test]
@@ -30,7 +31,6 @@ fn more_paths_than_helpers_take_turns() {
 
 #[test]
 fn answers_come_in_the_order_of_the_requests() {
-    let _alone = alone();
     struct Numbered(usize, Sender<usize>);
     impl Reply for Numbered {
         fn is_wanted(&self) -> bool {
@@ -41,9 +41,7 @@ fn answers_come_in_the_order_of_the_requests() {
             self.1.send(self.0).unwrap();
         }
     }
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(CONFIG);
+    let (pool, path, ..) = &alone_with(CONFIG);
     let (sender, answers) = unbounded();
     for n in 0..2_000 {
         let reply = Box::new(Numbered(n, sender.clone()));
@@ -57,12 +55,10 @@ fn answers_come_in_the_order_of_the_requests() {
 
 #[test]
 fn request_after_a_lookup_gets_the_next() {
-    let _alone = alone();
-    let names = Directory::new();
-    let (path, other) = (names.make("a"), names.make("b"));
+    let (pool, path, names, _) = &alone_with(FOREVER);
+    let other = names.make("b");
     let (link, new) = (names.0.join("link"), names.0.join("new"));
-    std::os::unix::fs::symlink(&path, &link).unwrap();
-    let pool = Running::start(FOREVER);
+    std::os::unix::fs::symlink(path, &link).unwrap();
     let let_go = pool.hold_now(&link);
     std::os::unix::fs::symlink(&other, &new).unwrap();
     std::fs::rename(&new, &link).unwrap();
@@ -74,13 +70,10 @@ fn request_after_a_lookup_gets_the_next() {
 
 #[test]
 fn process_that_ends_before_its_turn_is_refused() {
-    let _alone = alone();
-    let names = Directory::new();
-    let other = names.make("a");
+    let (pool, other, ..) = &alone_with(helpers(1));
     let process = Process::start();
-    let pool = Running::start(helpers(1));
     // While the one helper is held, what is asked becomes one batch, for which it looks at the path once.
-    let begin = pool.hold(&other);
+    let begin = pool.hold(other);
     let (there, arrived) = bounded(1);
     let (let_go, held) = bounded::<()>(0);
     pool.ask_rudely(&process.path(), move || {
@@ -105,10 +98,7 @@ fn process_that_ends_before_its_turn_is_refused() {
 
 #[test]
 fn unwanted_request_is_not_opened() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(CONFIG);
+    let (pool, path, ..) = &alone_with(CONFIG);
     let (reply, answer) = Answer::new();
     reply.wanted.store(false, Ordering::SeqCst);
     let bytes = path.as_os_str().as_encoded_bytes();

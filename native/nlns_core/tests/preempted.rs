@@ -13,31 +13,27 @@ use nlns_core::{Error, Reply, Socket, Spec};
 use rustix::process::Pid;
 use rustix::thread::sched_setaffinity;
 
-use support::faults::{Faults, start};
-use support::netns::Directory;
+use support::faults::under_faults;
 use support::processors::{allowed, numbers, of_helpers, only, waking_is_quick};
 use support::{
-    PATIENCE, Running, alone, eventually, helpers, open_and_settle, settle, skipped, tasks,
+    PATIENCE, Running, alone_with, eventually, helpers, open_and_settle, settle, skipped, tasks,
 };
 
 #[test]
 fn helper_without_a_turn_goes_elsewhere() {
-    let _alone = alone();
+    let (pool, path, ..) = &alone_with(helpers(1));
     let Some((here, elsewhere)) = two_processors() else {
         return;
     };
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(helpers(1));
     let mut times = Vec::new();
     for _ in 0..5 {
-        stay(&pool, &path, here);
+        stay(pool, path, here);
         sched_setaffinity(None, &only(elsewhere)).unwrap();
         let Some(_busy) = Busy::start(here) else {
             return skipped("it takes the right to a real-time priority");
         };
         let asked = Instant::now();
-        drop(pool.open(&path, 0).unwrap());
+        drop(pool.open(path, 0).unwrap());
         times.push(asked.elapsed());
         assert!(!is_bound(here));
     }
@@ -62,19 +58,16 @@ impl Reply for Held {
 
 #[test]
 fn helper_preempted_in_a_request_goes_elsewhere() {
-    let _alone = alone();
+    let (pool, path, ..) = &alone_with(helpers(1));
     let Some((here, elsewhere)) = two_processors() else {
         return;
     };
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(helpers(1));
     // So that the manager has no grace period to end.
-    settle(&pool, &path);
+    settle(pool, path);
     for _ in 0..3 {
-        stay(&pool, &path, here);
+        stay(pool, path, here);
         let (go_on, is_done) = loop {
-            drop(pool.open(&path, 0).unwrap());
+            drop(pool.open(path, 0).unwrap());
             let served = Instant::now();
             // It falls asleep, or the next request would not have to call it.
             std::thread::sleep(Duration::from_micros(100));
@@ -102,21 +95,20 @@ fn helper_preempted_in_a_request_goes_elsewhere() {
 
 #[test]
 fn path_does_not_wait_for_a_check_of_another() {
-    let _alone = alone();
+    let Some((pool, faults, there, names, _)) = &under_faults(helpers(1)) else {
+        return;
+    };
+    let other = names.make("b");
     let Some((here, elsewhere)) = two_processors() else {
         return;
     };
-    let names = Directory::new();
-    let (there, other) = (names.make("a"), names.make("b"));
-    let Some(faults) = Faults::new() else { return };
-    let pool = start(&faults, helpers(1));
     sched_setaffinity(None, &only(elsewhere)).unwrap();
     sched_setaffinity(Pid::from_raw(tasks("nlns-helper")[0]), &only(here)).unwrap();
     let had_to_look = (0..20).any(|n| {
         let path = names.0.join(n.to_string());
-        symlink(&there, &path).unwrap();
+        symlink(there, &path).unwrap();
         // Once it has settled, the manager ticks no more.
-        open_and_settle(&pool, &path);
+        open_and_settle(pool, &path);
         let Some(busy) = Busy::start(here) else {
             skipped("it takes the right to a real-time priority");
             return true;

@@ -7,46 +7,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nlns_core::Error;
 
-use support::faults::Setup;
-use support::netns::Directory;
+use support::faults::under_faults;
 use support::{
-    FOREVER, PATIENCE, Running, alone, eventually, helpers, outside, settle, threads,
-    threads_are_in,
+    FOREVER, PATIENCE, alone_with, eventually, helpers, outside, settle, threads, threads_are_in,
 };
 
 #[test]
 fn release_comes_after_what_waited() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    let answers: Vec<_> = (0..500).map(|_| pool.ask(&path, 0).unwrap()).collect();
-    pool.release(&path);
+    let (pool, path, ..) = &alone_with(FOREVER);
+    let answers: Vec<_> = (0..500).map(|_| pool.ask(path, 0).unwrap()).collect();
+    pool.release(path);
     assert_eq!(pool.pinned(), 0);
     let mut answers = answers.iter().map(|answer| answer.try_recv().unwrap());
     assert!(answers.all(|answer| answer.is_ok()));
-    pool.release(&path);
+    pool.release(path);
 }
 
 #[test]
 fn release_wakes_a_sleeping_helper() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    settle(&pool, &path);
-    pool.release(&path);
+    let (pool, path, ..) = &alone_with(FOREVER);
+    settle(pool, path);
+    pool.release(path);
     assert_eq!(pool.pinned(), 0);
 }
 
 #[test]
 fn release_waits_until_the_thread_has_moved() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     settle(pool, path);
     let let_go = faults.hold(libc::SYS_setns);
     let released = pool.ask_release(path).unwrap();
@@ -62,16 +51,9 @@ fn release_waits_until_the_thread_has_moved() {
 
 #[test]
 fn release_waits_for_a_stuck_helper() {
-    let Some(setup) = Setup::new(helpers(1)) else {
+    let Some((pool, faults, path, names, _)) = &under_faults(helpers(1)) else {
         return;
     };
-    let Setup {
-        pool,
-        faults,
-        path,
-        names,
-        ..
-    } = &setup;
     let other = names.make("b");
     let let_go = faults.hold(libc::SYS_inotify_add_watch);
     pool.open(path, 0).unwrap();
@@ -88,12 +70,9 @@ fn release_waits_for_a_stuck_helper() {
 
 #[test]
 fn stop_fails_the_release_of_a_stuck_helper() {
-    let Some(setup) = Setup::forever() else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
-    let Setup {
-        pool, faults, path, ..
-    } = &setup;
     let let_go = faults.hold(libc::SYS_inotify_add_watch);
     pool.open(path, 0).unwrap();
     pool.await_stuck();
@@ -108,11 +87,8 @@ fn stop_fails_the_release_of_a_stuck_helper() {
 
 #[test]
 fn stopped_pool_refuses_a_release() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
-    settle(&pool, &path);
+    let (pool, path, ..) = &alone_with(FOREVER);
+    settle(pool, path);
     pool.stop();
     // The submitting thread may be a scheduler, which must not send.
     let said = Arc::new(AtomicUsize::new(0));

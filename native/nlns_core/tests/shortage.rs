@@ -9,18 +9,17 @@ use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{sched_getaffinity, sched_setaffinity};
 
-use support::faults::{Faults, start};
+use support::faults::under_faults;
 use support::netns::{Directory, cookie, oracle};
 use support::processors::{numbers, only};
 use support::{FOREVER, PATIENCE, Running, alone, eventually, open_and_settle, sleeping};
 
 #[test]
 fn existing_helpers_serve_all_without_threads() {
-    let _alone = alone();
-    let names = Directory::new();
+    let Some((pool, faults, _, names, _)) = &under_faults(FOREVER) else {
+        return;
+    };
     let paths: Vec<_> = (0..6).map(|n| names.make(&n.to_string())).collect();
-    let Some(faults) = Faults::new() else { return };
-    let pool = start(&faults, FOREVER);
     faults.fail_threads(libc::EAGAIN);
     for _ in 0..20 {
         pool.assert_each_is_served(&paths);
@@ -30,12 +29,11 @@ fn existing_helpers_serve_all_without_threads() {
 
 #[test]
 fn stuck_helper_is_replaced_once_threads_start() {
-    let _alone = alone();
-    let names = Directory::new();
-    let (sick, well) = (names.make("a"), names.make("b"));
-    let Some(faults) = Faults::new() else { return };
-    let pool = start(&faults, FOREVER);
-    let let_go = pool.hold_now(&sick);
+    let Some((pool, faults, sick, names, _)) = &under_faults(FOREVER) else {
+        return;
+    };
+    let well = names.make("b");
+    let let_go = pool.hold_now(sick);
     faults.fail_threads(libc::EAGAIN);
     let tried = faults.asked_for_threads();
     let waits = pool.ask(&well, 0).unwrap();

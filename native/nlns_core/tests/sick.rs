@@ -12,40 +12,36 @@ use nlns_core::{Config, Error, Pool, Spec, State};
 
 use support::netns::Directory;
 use support::{
-    Answer, CONFIG, FOREVER, PATIENCE, Running, alone, descriptors, eventually, helpers, settle,
+    Answer, CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually,
+    helpers, settle,
 };
 
 #[test]
 fn panic_takes_nothing_with_it() {
-    let _alone = alone();
-    let names = Directory::new();
-    let (path, other) = (names.make("a"), names.make("b"));
-    let pool = Running::start(CONFIG);
-    pool.open(&path, 0).unwrap();
+    let (pool, path, names, _) = &alone_with(CONFIG);
+    let other = names.make("b");
+    pool.open(path, 0).unwrap();
     let before = descriptors();
     for _ in 0..20 {
-        pool.ask_rudely(&path, || panic!("a panic that belongs to this test"));
-        let behind = pool.ask(&path, 0).unwrap();
+        pool.ask_rudely(path, || panic!("a panic that belongs to this test"));
+        let behind = pool.ask(path, 0).unwrap();
         assert!(pool.open(&other, 0).is_ok());
         assert!(behind.recv_timeout(PATIENCE).unwrap().is_ok());
     }
     eventually("counted", || pool.0.info().died == 20);
-    pool.release(&path);
+    pool.release(path);
     pool.release(&other);
     eventually("closed", || descriptors() <= before);
 }
 
 #[test]
 fn requests_behind_a_panic_are_served() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
-    let pool = Running::start(FOREVER);
+    let (pool, path, ..) = &alone_with(FOREVER);
     for died in 1..=5 {
         // Settled, so that the manager does not look by itself. For what comes behind nobody is called.
-        settle(&pool, &path);
-        let (ask_again, answer) = (pool.asking(&path), bounded(1));
-        pool.ask_rudely(&path, move || {
+        settle(pool, path);
+        let (ask_again, answer) = (pool.asking(path), bounded(1));
+        pool.ask_rudely(path, move || {
             answer.0.send(ask_again()).unwrap();
             panic!("a panic that belongs to this test");
         });
@@ -57,11 +53,9 @@ fn requests_behind_a_panic_are_served() {
 
 #[test]
 fn retry_after_busy_is_served() {
-    let _alone = alone();
-    let names = Directory::new();
-    let (sick, well) = (names.make("a"), names.make("b"));
-    let pool = Running::start(helpers(1));
-    let let_go = pool.hold(&sick);
+    let (pool, sick, names, _) = &alone_with(helpers(1));
+    let well = names.make("b");
+    let let_go = pool.hold(sick);
     let (ask_again, answer, info) = (pool.asking(&well), bounded(1), pool.0.clone());
     pool.ask_rudely(&well, move || {
         answer.0.send(ask_again()).unwrap();
@@ -77,20 +71,18 @@ fn retry_after_busy_is_served() {
 
 #[test]
 fn stuck_helper_holds_up_its_own_path_only() {
-    let _alone = alone();
-    let names = Directory::new();
-    let (sick, well) = (names.make("a"), names.make("b"));
-    let pool = Running::start(Config {
+    let (pool, sick, names, _) = &alone_with(Config {
         max_queue: 3,
         ..helpers(2)
     });
-    let let_go = pool.hold(&sick);
+    let well = names.make("b");
+    let let_go = pool.hold(sick);
     for _ in 0..100 {
         assert!(pool.open(&well, 0).is_ok());
     }
     pool.await_stuck();
-    let waiting: Vec<_> = (0..3).map(|_| pool.ask(&sick, 0).unwrap()).collect();
-    assert_eq!(pool.ask(&sick, 0).err(), Some(Error::BUSY));
+    let waiting: Vec<_> = (0..3).map(|_| pool.ask(sick, 0).unwrap()).collect();
+    assert_eq!(pool.ask(sick, 0).err(), Some(Error::BUSY));
 
     // With every helper stuck nothing can be served, and nothing waits for ever.
     let let_go_too = pool.hold(&well);
@@ -105,15 +97,12 @@ fn stuck_helper_holds_up_its_own_path_only() {
 
 #[test]
 fn waiting_releases_are_bounded() {
-    let _alone = alone();
-    let names = Directory::new();
-    let path = names.make("a");
     let max_queue = 3;
-    let pool = Running::start(Config {
+    let (pool, path, ..) = &alone_with(Config {
         max_queue,
         ..CONFIG
     });
-    let let_go = pool.hold_now(&path);
+    let let_go = pool.hold_now(path);
     let (sender, said) = unbounded();
     let release = |n| {
         let sender = sender.clone();
@@ -125,10 +114,8 @@ fn waiting_releases_are_bounded() {
         assert_eq!(release(n), Ok(true));
     }
     assert_eq!(release(max_queue), Err(Error::BUSY));
-    let answers: Vec<_> = (0..max_queue)
-        .map(|_| pool.ask(&path, 0).unwrap())
-        .collect();
-    assert_eq!(pool.ask(&path, 0).err(), Some(Error::BUSY));
+    let answers: Vec<_> = (0..max_queue).map(|_| pool.ask(path, 0).unwrap()).collect();
+    assert_eq!(pool.ask(path, 0).err(), Some(Error::BUSY));
     assert_eq!(pool.0.info().waiting, max_queue);
     drop(let_go);
     // Each once; who leaves last, and so says it, is nobody's promise.
@@ -140,7 +127,7 @@ fn waiting_releases_are_bounded() {
     for answer in answers {
         assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
     }
-    pool.release(&path);
+    pool.release(path);
     assert!(said.try_recv().is_err());
 }
 
@@ -168,11 +155,9 @@ fn path_behind_many_blocked_is_served_soon() {
 
 #[test]
 fn refusals_by_stuck_helpers_are_counted() {
-    let _alone = alone();
-    let names = Directory::new();
-    let (sick, well) = (names.make("a"), names.make("b"));
-    let pool = Running::start(helpers(1));
-    let let_go = pool.hold(&sick);
+    let (pool, sick, names, _) = &alone_with(helpers(1));
+    let well = names.make("b");
+    let let_go = pool.hold(sick);
     let (given_up, answer) = Answer::new();
     given_up.wanted.store(false, Ordering::SeqCst);
     let path = well.as_os_str().as_encoded_bytes();

@@ -14,36 +14,19 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::netns::Directory;
 use super::seccomp::Listener;
-use super::{FOREVER, Running, alone, eventually, lacks};
+use super::{Running, alone, eventually, lacks};
 
-/// A namespace, and a pool whose threads are under faults. The test runs alone.
-pub struct Setup {
-    pub pool: Running,
-    pub faults: Faults,
-    pub path: PathBuf,
-    pub names: Directory,
-    _alone: MutexGuard<'static, ()>,
-}
+/// A pool whose threads are under faults, these, and a namespace with its directory. The test runs alone.
+pub type UnderFaults = (Running, Faults, PathBuf, Directory, MutexGuard<'static, ()>);
 
-impl Setup {
-    /// Returns `None`, said where it is seen, where no faults can be made.
-    pub fn new(config: Config) -> Option<Self> {
-        let alone = alone();
-        let faults = Faults::new()?;
-        let names = Directory::new();
-        Some(Self {
-            pool: start(&faults, config),
-            faults,
-            path: names.make("a"),
-            names,
-            _alone: alone,
-        })
-    }
-
-    /// The same, of a pool whose helpers stay.
-    pub fn forever() -> Option<Self> {
-        Self::new(FOREVER)
-    }
+/// Returns what a test is to bind by reference, as with [`alone_with`](super::alone_with). `None`, said where
+/// it is seen, where no faults can be made.
+pub fn under_faults(config: Config) -> Option<UnderFaults> {
+    let alone = alone();
+    let faults = Faults::new()?;
+    let names = Directory::new();
+    let pool = start(&faults, config);
+    Some((pool, faults, names.make("a"), names, alone))
 }
 
 /// Starts a pool all of whose threads are under these faults, and its first helper.

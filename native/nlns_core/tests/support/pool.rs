@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Error, Event, EventKind, NetnsKey, Pool, Reply, Socket, Spec, State};
+use parking_lot::MutexGuard;
 
-use super::{PATIENCE, eventually, netns};
+use super::netns::{self, Directory};
+use super::{PATIENCE, alone, eventually};
 
 pub const CONFIG: Config = Config {
     max_helpers: 8,
@@ -36,6 +38,18 @@ pub const PACKET: Spec = Spec {
     kind: libc::SOCK_RAW as u32,
     protocol: 0,
 };
+
+/// A pool, and a namespace with its directory, for a test that runs alone.
+pub type Alone = (Running, PathBuf, Directory, MutexGuard<'static, ()>);
+
+/// Returns what a test is to bind by reference: `let (pool, path, ..) = &alone_with(FOREVER);`. So all of it
+/// lives until the end of the test, and the pool ends first.
+pub fn alone_with(config: Config) -> Alone {
+    let alone = alone();
+    let names = Directory::new();
+    let pool = Running::start(config);
+    (pool, names.make("a"), names, alone)
+}
 
 /// Returns what the pool knows a path by.
 pub fn key(path: &Path) -> NetnsKey<'_> {
