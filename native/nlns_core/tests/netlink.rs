@@ -175,6 +175,8 @@ fn message_larger_than_the_buffer_is_answered_whole() {
 #[test]
 fn answer_larger_than_allowed_is_an_error() {
     let (pool, path, ..) = &alone_with(FOREVER);
+    // A helper that settles later opens files.
+    settle(pool, path);
     let pairs = (0..20).flat_map(|n| add_pair(&format!("a{n}"), &format!("b{n}")));
     pool.change(path, pairs.collect());
     let before = descriptors();
