@@ -36,54 +36,14 @@ defmodule Nlns.Open do
   @spec async(netns(), non_neg_integer(), non_neg_integer(), non_neg_integer(), timeout()) ::
           Request.t()
   def async(netns, domain, type, protocol, timeout) do
-    ref = make_ref()
-
-    resource =
-      case Native.open_handle(netns, domain, type, protocol, ref) do
-        {:ok, resource} ->
-          resource
-
-        {:error, reason} ->
-          send(self(), {:nlns, ref, failed(netns, reason)})
-          nil
-      end
-
-    %Request{ref: ref, owner: self(), netns: netns, timeout: timeout, resource: resource}
+    Request.start(netns, timeout, &Native.open_handle(netns, domain, type, protocol, &1))
   end
 
   defp open(netns, domain, type, protocol, timeout) do
-    case Telemetry.library() do
-      nil ->
-        open_and_wait(netns, domain, type, protocol, timeout)
+    metadata = %{netns: netns, domain: domain, type: type, protocol: protocol}
 
-      library ->
-        metadata = %{netns: netns, domain: domain, type: type, protocol: protocol}
-        open = fn -> open_and_wait(netns, domain, type, protocol, timeout) end
-        Telemetry.span(library, :open, metadata, open)
-    end
-  end
-
-  # One function makes the reference, passes it on and receives only messages with it. Only then does the VM
-  # skip older messages.
-  defp open_and_wait(netns, domain, type, protocol, timeout) do
-    ref = make_ref()
-
-    case Native.open(netns, domain, type, protocol, ref) do
-      {:ok, resource} ->
-        receive do
-          {:nlns, ^ref, :ok} -> {:ok, resource}
-          {:nlns, ^ref, {:error, reason}} -> failed(netns, reason)
-        after
-          timeout -> Request.cancel_after_timeout(ref, resource)
-        end
-
-      {:error, reason} ->
-        failed(netns, reason)
-    end
-  end
-
-  defp failed(netns, reason) do
-    Telemetry.failed(netns, reason)
-    {:error, reason}
+    Telemetry.span(:open, metadata, fn ->
+      Request.run(netns, timeout, &Native.open(netns, domain, type, protocol, &1))
+    end)
   end
 end

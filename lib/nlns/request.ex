@@ -25,6 +25,51 @@ defmodule Nlns.Request do
           timeout: timeout()
         }
 
+  @typep netns :: binary() | pos_integer()
+  @typep submit :: (reference() -> {:ok, Native.resource()} | {:error, term()})
+
+  # Hands a request to the pool by `submit`, and leaves the answer to the mailbox.
+  @doc false
+  @spec start(netns(), timeout(), submit()) :: t()
+  def start(netns, timeout, submit) do
+    ref = make_ref()
+
+    resource =
+      case submit.(ref) do
+        {:ok, resource} ->
+          resource
+
+        {:error, reason} ->
+          send(self(), {:nlns, ref, failed(netns, reason)})
+          nil
+      end
+
+    %__MODULE__{ref: ref, owner: self(), netns: netns, timeout: timeout, resource: resource}
+  end
+
+  # Hands a request to the pool by `submit`, and waits for the answer, or for the descriptor that it returned.
+  # One function makes the reference, passes it on and receives only messages with it. Only then does the VM
+  # skip older messages.
+  @doc false
+  @spec run(netns(), timeout(), submit()) :: {:ok, term()} | {:error, term()}
+  def run(netns, timeout, submit) do
+    ref = make_ref()
+
+    case submit.(ref) do
+      {:ok, resource} ->
+        receive do
+          {:nlns, ^ref, :ok} -> {:ok, resource}
+          {:nlns, ^ref, {:ok, _} = answer} -> answer
+          {:nlns, ^ref, {:error, reason}} -> failed(netns, reason)
+        after
+          timeout -> cancel_after_timeout(ref, resource)
+        end
+
+      {:error, reason} ->
+        failed(netns, reason)
+    end
+  end
+
   @doc false
   @spec await(t(), timeout()) :: {:ok, term()} | {:error, term()}
   def await(%__MODULE__{ref: ref} = request, timeout) do
@@ -38,13 +83,15 @@ defmodule Nlns.Request do
   # Reports a refusal to telemetry. A request that was refused at once has been reported already.
   @doc false
   @spec answered(t(), answer) :: answer when answer: {:ok, term()} | {:error, term()}
-  def answered(%{resource: resource, netns: netns}, {:error, reason} = answer)
-      when resource != nil do
-    Telemetry.failed(netns, reason)
-    answer
-  end
+  def answered(%{resource: resource, netns: netns}, {:error, reason}) when resource != nil,
+    do: failed(netns, reason)
 
   def answered(_request, answer), do: answer
+
+  defp failed(netns, reason) do
+    Telemetry.failed(netns, reason)
+    {:error, reason}
+  end
 
   @doc false
   @spec cancel_after_timeout(reference(), Native.resource() | nil) ::

@@ -158,21 +158,25 @@ defmodule Nlns.Telemetry do
   end
 
   # The library, or nil if it is not there.
-  @doc false
-  @spec library() :: module() | nil
-  def library, do: :persistent_term.get(@key, nil)
+  defp library, do: :persistent_term.get(@key, nil)
 
-  # A span around `fun`, whose metadata has the namespace as Nlns.Native takes it.
+  # Runs `fun`, in a span if the library is there. The metadata has the namespace as Nlns.Native takes it.
   @doc false
-  @spec span(module(), :open | :netlink, map(), (() -> answer)) :: answer
+  @spec span(:open | :netlink, map(), (() -> answer)) :: answer
         when answer: {:ok, term()} | {:error, Nlns.Netlink.reason()}
-  def span(library, name, metadata, fun) do
-    metadata = Map.update!(metadata, :netns, &netns/1)
+  def span(name, metadata, fun) do
+    case library() do
+      nil ->
+        fun.()
 
-    library.span([:nlns, name], metadata, fn ->
-      answer = fun.()
-      {answer, Map.merge(metadata, outcome(answer))}
-    end)
+      library ->
+        metadata = Map.update!(metadata, :netns, &netns/1)
+
+        library.span([:nlns, name], metadata, fn ->
+          answer = fun.()
+          {answer, Map.merge(metadata, outcome(answer))}
+        end)
+    end
   end
 
   defp outcome({:ok, _resource}), do: %{result: :ok, stage: nil, errno: nil}

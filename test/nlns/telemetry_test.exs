@@ -76,7 +76,7 @@ defmodule Nlns.TelemetryTest do
   test "a timeout is in the stop as the reason that the caller gets" do
     timed_out = {:error, {:thread, 110}}
     metadata = %{netns: 17, domain: 16, type: 3, protocol: 0}
-    assert Telemetry.span(:telemetry, :open, metadata, fn -> timed_out end) == timed_out
+    assert Telemetry.span(:open, metadata, fn -> timed_out end) == timed_out
     assert_received {[:nlns, :open, :start], _, _, _}
     assert_received {[:nlns, :open, :stop], _, %{stage: :thread, errno: 110}, _}
   end

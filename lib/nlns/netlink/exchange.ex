@@ -100,52 +100,15 @@ defmodule Nlns.Netlink.Exchange do
   end
 
   @spec run(t()) :: {:ok, [Message.t()]} | {:error, Nlns.Netlink.reason()}
-  def run(exchange) do
-    case Telemetry.library() do
-      nil ->
-        run_and_wait(exchange)
-
-      library ->
-        metadata = Map.take(exchange, [:netns, :protocol])
-        Telemetry.span(library, :netlink, metadata, fn -> run_and_wait(exchange) end)
-    end
+  def run(%{netns: netns, timeout: timeout} = exchange) do
+    Telemetry.span(:netlink, %{netns: netns, protocol: exchange.protocol}, fn ->
+      Request.run(netns, timeout, &submit(exchange, &1))
+    end)
   end
 
   @spec start(t()) :: Request.t()
-  def start(%{netns: netns, timeout: timeout} = exchange) do
-    ref = make_ref()
-
-    resource =
-      case submit(exchange, ref) do
-        {:ok, resource} ->
-          resource
-
-        {:error, reason} ->
-          send(self(), {:nlns, ref, failed(netns, reason)})
-          nil
-      end
-
-    %Request{ref: ref, owner: self(), netns: netns, timeout: timeout, resource: resource}
-  end
-
-  # One function makes the reference, passes it on and receives only messages with it. Only then does the VM
-  # skip older messages.
-  defp run_and_wait(%{netns: netns, timeout: timeout} = exchange) do
-    ref = make_ref()
-
-    case submit(exchange, ref) do
-      {:ok, resource} ->
-        receive do
-          {:nlns, ^ref, {:ok, messages}} -> {:ok, messages}
-          {:nlns, ^ref, {:error, reason}} -> failed(netns, reason)
-        after
-          timeout -> Request.cancel_after_timeout(ref, resource)
-        end
-
-      {:error, reason} ->
-        failed(netns, reason)
-    end
-  end
+  def start(%{netns: netns, timeout: timeout} = exchange),
+    do: Request.start(netns, timeout, &submit(exchange, &1))
 
   defp submit(exchange, ref) do
     timeout = if exchange.timeout != :infinity, do: exchange.timeout
@@ -158,11 +121,6 @@ defmodule Nlns.Netlink.Exchange do
       timeout,
       ref
     )
-  end
-
-  defp failed(netns, reason) do
-    Telemetry.failed(netns, reason)
-    {:error, reason}
   end
 
   defp encode!(_protocol, []), do: raise(ArgumentError, "expected at least one message, got: []")

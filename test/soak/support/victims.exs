@@ -74,13 +74,12 @@ defmodule Nlns.Soak.Victims do
   defp close({:ok, fd}), do: Nlns.close_fd(fd)
   defp close(error), do: error
 
-  # In the receive of one of the two a caller has not got its number yet.
+  # In the receive of either function a caller has not got its number yet.
   defp kill_before_it_owns(pid) do
     :erlang.suspend_process(pid)
 
     case Process.info(pid, :current_function) do
-      {_, {module, fun, _}}
-      when {module, fun} in [{Nlns.Open, :open_and_wait}, {Nlns.Request, :await}] ->
+      {_, {Nlns.Request, fun, _}} when fun in [:run, :await] ->
         Process.exit(pid, :kill)
 
       _ ->
