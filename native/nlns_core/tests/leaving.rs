@@ -9,8 +9,8 @@ use nlns_core::Config;
 
 use support::netns::{Directory, Process, remove};
 use support::{
-    CONFIG, FOREVER, Running, alone, alone_with, eventually, key, open_and_settle, settle,
-    settle_at_each, skipped, threads,
+    CONFIG, FOREVER, Running, alone, alone_with, eventually, key, settle, settle_at_each, skipped,
+    threads,
 };
 
 #[test]
@@ -51,9 +51,8 @@ fn dead_process_is_left_whatever_procfs_named_it() {
     for procfs in ["//proc", "/proc/.", "/proc/self/root/proc", &mounted] {
         let process = Process::start();
         let path = PathBuf::from(format!("{procfs}/{}/ns/net", process.id()));
-        settle(&pool, &path);
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        pool.open(&link, 0).unwrap();
+        settle_at_each(&pool, &[key(&path), key(&link)]);
         drop(process);
         eventually(procfs, || pool.pinned() == 0);
         std::fs::remove_file(&link).unwrap();
@@ -81,28 +80,26 @@ fn target_of_a_link_is_left_at_once() {
     let link = |name: &str, target: &Path| {
         let link = links.0.join(name);
         std::os::unix::fs::symlink(target, &link).unwrap();
-        open_and_settle(&pool, &link);
+        link
     };
     let path = names.make("a");
-    link("a", &path);
-    link("link", Path::new("a"));
+    let (one, two) = (link("one", &path), link("two", Path::new("one")));
+    settle_at_each(&pool, &[key(&one), key(&two)]);
     remove(&path);
     eventually("left the deleted", || pool.pinned() == 0);
 
     // As `ip netns` is shown a container, and a file as the container sees it.
     let process = Process::start();
     let proc = PathBuf::from(format!("/proc/{}", process.id()));
-    link("process", &proc.join("ns/net"));
+    settle(&pool, &link("process", &proc.join("ns/net")));
     drop(process);
     eventually("left the dead", || pool.pinned() == 0);
 
     let process = Process::start();
     let proc = PathBuf::from(format!("/proc/{}", process.id()));
     let path = names.make("b");
-    link(
-        "seen",
-        &proc.join("root").join(path.strip_prefix("/").unwrap()),
-    );
+    let seen = proc.join("root").join(path.strip_prefix("/").unwrap());
+    settle(&pool, &link("seen", &seen));
     drop(process);
     eventually("left what nobody sees", || pool.pinned() == 0);
 }

@@ -48,6 +48,8 @@ fn requests_behind_a_panic_are_served() {
         let behind = answer.1.recv_timeout(PATIENCE).unwrap();
         assert!(behind.recv_timeout(PATIENCE).unwrap().is_ok());
         eventually("counted", || pool.0.info().died == died);
+        // The next one settles for the first time again.
+        pool.release(path);
     }
 }
 
@@ -85,7 +87,7 @@ fn stuck_helper_holds_up_its_own_path_only() {
     assert_eq!(pool.ask(sick, 0).err(), Some(Error::BUSY));
 
     // With every helper stuck nothing can be served, and nothing waits for ever.
-    let let_go_too = pool.hold(&well);
+    let let_go_too = pool.hold_now(&well);
     let third = names.make("c");
     assert_eq!(pool.open(&third, 0).err(), Some(Error::BUSY));
     drop((let_go, let_go_too));
