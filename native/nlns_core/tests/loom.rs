@@ -41,22 +41,22 @@ impl Drop for Counted {
     }
 }
 
-/// The helper's side: whether the message was sent.
-fn helper(handover: &Handover<Counted>, counts: &Counts) -> bool {
-    if handover.is_cancelled() {
-        return false;
-    }
-    let sending = handover.offer(Some(Counted::open(counts)));
-    sending.is_some()
+/// A request that a helper answers in a thread of its own, which returns whether it sent the message.
+fn answered() -> (Counts, Arc<Handover<Counted>>, thread::JoinHandle<bool>) {
+    let counts = Counts::default();
+    let handover = Arc::new(Handover::default());
+    let (theirs, count) = (handover.clone(), counts.clone());
+    let helper = thread::spawn(move || {
+        let is_wanted = !theirs.is_cancelled();
+        is_wanted && theirs.offer(Some(Counted::open(&count))).is_some()
+    });
+    (counts, handover, helper)
 }
 
 #[test]
 fn cancel_racing_answer_leaks_nothing() {
     loom::model(|| {
-        let counts = Counts::default();
-        let handover = Arc::new(Handover::default());
-        let (theirs, count) = (handover.clone(), counts.clone());
-        let helper = thread::spawn(move || helper(&theirs, &count));
+        let (counts, handover, helper) = answered();
         let (cancelled, socket) = handover.cancel();
         drop(socket);
         let sent = helper.join().unwrap();
@@ -72,16 +72,13 @@ fn cancel_racing_answer_leaks_nothing() {
 #[test]
 fn descriptor_is_taken_or_closed_never_both() {
     loom::model(|| {
-        let counts = Counts::default();
-        let handover = Arc::new(Handover::default());
-        let (theirs, count) = (handover.clone(), counts.clone());
-        let helping = thread::spawn(move || helper(&theirs, &count));
+        let (counts, handover, helper) = answered();
         let other = handover.clone();
         let taking = thread::spawn(move || other.take());
         let (cancelled, socket) = handover.cancel();
         drop(socket);
         let taken = taking.join().unwrap();
-        let sent = helping.join().unwrap();
+        let sent = helper.join().unwrap();
         assert!(taken.is_none() || counts.closed() == 0);
         drop(taken);
         drop(handover);
@@ -93,15 +90,12 @@ fn descriptor_is_taken_or_closed_never_both() {
 #[test]
 fn two_takers_get_one_descriptor() {
     loom::model(|| {
-        let counts = Counts::default();
-        let handover = Arc::new(Handover::default());
-        let (theirs, count) = (handover.clone(), counts.clone());
-        let helping = thread::spawn(move || helper(&theirs, &count));
+        let (counts, handover, helper) = answered();
         let other = handover.clone();
         let taking = thread::spawn(move || other.is_sent().then(|| other.take()).flatten());
         let first = handover.take();
         let second = taking.join().unwrap();
-        assert!(helping.join().unwrap());
+        assert!(helper.join().unwrap());
         let third = handover.take();
         let found = [&first, &second, &third]
             .iter()

@@ -24,15 +24,7 @@ fn release_comes_after_what_waited() {
 }
 
 #[test]
-fn release_wakes_a_sleeping_helper() {
-    let (pool, path, ..) = &alone_with(FOREVER);
-    settle(pool, path);
-    pool.release(path);
-    assert_eq!(pool.pinned(), 0);
-}
-
-#[test]
-fn release_waits_until_the_thread_has_moved() {
+fn release_of_sleeper_awaits_its_thread() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
@@ -47,6 +39,7 @@ fn release_waits_until_the_thread_has_moved() {
     drop(let_go);
     assert_eq!(released.recv_timeout(PATIENCE), Ok(Ok(())));
     assert!(!threads_are_in(path));
+    assert_eq!(pool.pinned(), 0);
 }
 
 #[test]
