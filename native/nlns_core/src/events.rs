@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_is_counted_by_the_next_of_its_kind() {
+    fn lost_events_are_counted_by_kind() {
         let events = Events::default();
         let netns = NetnsRef::Path(c"a".into());
         let left = EventKind::Left(Duration::ZERO, LeaveReason::Moved);

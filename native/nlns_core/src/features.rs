@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_feature_has_one_row_and_the_oldest_is_first() {
+    fn feature_table_is_complete_and_ordered() {
         for (number, row) in TABLE.iter().enumerate() {
             assert_eq!(row.feature as usize, number);
             assert!(number == 0 || TABLE[number - 1].since <= row.since);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_features_imply_what_they_build_on() {
+    fn newer_feature_implies_the_older() {
         let home = std::fs::File::open("/proc/self/ns/net").unwrap();
         let found = probe(home.as_fd()).unwrap();
         assert!(!found.has(Feature::PidfdNetns) || found.has(Feature::Pidfd));

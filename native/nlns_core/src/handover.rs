@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_is_before_during_or_after_the_answer() {
+    fn cancel_before_during_and_after_answer() {
         let handover = Handover::default();
         assert_eq!(handover.cancel(), (Cancelled::Before, None));
         assert!(handover.offer(Some(7)).is_none());

@@ -61,7 +61,7 @@ mod tests {
     use crate::path::tests::{path, request};
 
     #[test]
-    fn path_without_held_back_jobs_is_listed_no_more() {
+    fn path_without_jobs_is_unlisted() {
         let (paths, path) = (HeldBackPaths::default(), path());
         assert!(!paths.add(&path));
         path.hold_back(request());

@@ -313,7 +313,7 @@ mod tests {
     const LATER: Duration = RECENT;
 
     #[test]
-    fn parked_helpers_retire_but_for_the_last() {
+    fn last_parked_helper_stays() {
         let mut helpers = Helpers::default();
         let parked = [1, 2, 3].map(helper);
         for helper in &parked {
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn second_sleeper_does_not_hide_the_first() {
+    fn later_sleeper_hides_no_earlier_one() {
         let path = path();
         let mut helpers = Helpers::default();
         let (first, second) = (pinned(1, &path), pinned(2, &path));
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn one_helper_is_always_wanted_and_room_is_bounded() {
+    fn wakes_are_bounded_by_room() {
         let idle = IdleSet::new(2);
         let wake = |wanted| idle.wake_one(None, LATER, || wanted);
         assert_eq!(wake(1), Wake::Spawn);

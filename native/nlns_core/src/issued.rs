@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_names_another_socket_now_is_left_alone() {
+    fn number_of_another_socket_is_kept() {
         let fd = issue(socket());
         let mut reused = sys::adopt(fd);
         dup2(socket(), &mut reused).unwrap();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_issued_again_is_the_new_socket() {
+    fn reissued_number_is_the_new_socket() {
         let fd = issue(socket());
         let mut reused = sys::adopt(fd);
         dup2(socket(), &mut reused).unwrap();

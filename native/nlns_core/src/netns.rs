@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_namespaces_are_opened_from_the_cache() {
+    fn cached_lookup_opens_only_namespaces() {
         let host = Host::find().unwrap();
         let file = std::env::temp_dir().join(format!("nlns-{}", std::process::id()));
         std::fs::write(&file, "").unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_with_another_cookie_is_not_handed_out() {
+    fn socket_with_other_cookie_is_refused() {
         let host = Host::find().unwrap();
         let mut here = host.netns();
         assert!(host.socket(&mut here, Spec::netlink(0)).is_ok());

@@ -275,7 +275,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn full_queue_refuses_until_one_is_popped() {
+    fn full_queue_refuses_until_a_pop() {
         let path = path();
         assert!(path.push(request(), 2).is_ok() && path.push(request(), 2).is_ok());
         assert!(path.push(request(), 2).is_err());

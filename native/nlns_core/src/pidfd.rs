@@ -115,7 +115,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_process_that_has_ended_is_not_its_successor() {
+    fn ended_process_is_not_its_successor() {
         // Finds the features.
         Host::find().unwrap();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_leads_to_the_same_namespace() {
+    fn each_lookup_finds_same_namespace() {
         let procfs = Host::find().unwrap().procfs().unwrap();
         let inode = |fd: OwnedFd| fstat(fd).unwrap().st_ino;
         let own = stat("/proc/self/ns/net").unwrap().st_ino;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn without_pidfd_and_procfs_nothing_is_proven() {
+    fn no_pidfd_nor_procfs_proves_nothing() {
         let process = Process {
             pid: getpid(),
             pidfd: None,

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detached_procfs_does_as_well() {
+    fn detached_procfs_is_recognized() {
         match Procfs::of(mount()) {
             Ok(procfs) => {
                 assert!(procfs.is_own);

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn proven_paths_come_before_unproven_before_slow() {
+    fn lanes_are_served_by_pace() {
         let ready = Ready::new(8);
         let order = [Pace::Slow, Pace::Unproven, Pace::Proven];
         for pace in order {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn lane_that_is_never_empty_starves_no_other() {
+    fn full_lane_starves_no_other() {
         let ready = Ready::new(8);
         let order = [Pace::Unproven, Pace::Slow];
         for pace in order {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn share_of_helpers_is_kept_for_entered_paths() {
+    fn helpers_are_kept_for_entered_paths() {
         let ready = Ready::new(8);
         push(&ready, Pace::Unproven, 8);
         let mut tickets: Vec<_> = std::iter::from_fn(|| ready.take()).collect();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_paths_are_few_at_a_time_but_for_blocked_ones() {
+    fn slow_paths_at_once_are_bounded() {
         let ready = Ready::new(100);
         push(&ready, Pace::Slow, 50);
         let mut tickets: Vec<_> = std::iter::from_fn(|| ready.take()).collect();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_wanted_grow_with_the_work_that_waits() {
+    fn wanted_helpers_grow_with_waiting_work() {
         let mut ready = Ready::new(100);
         ready.cpus = 4;
         assert_eq!(ready.wanted(), 1);

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn names_spread_over_the_shards_and_are_counted_in_all() {
+    fn names_spread_over_the_shards() {
         let registry = Registry::new();
         let count = 100 * SHARDS;
         for n in 0..count {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_for_one_process_share_its_pidfd_while_they_wait() {
+    fn waiting_requests_share_the_pidfd() {
         crate::netns::Host::find().unwrap();
         let mut child = std::process::Command::new("sleep")
             .arg("60")
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_late_forgets_no_younger_path_of_the_same_name() {
+    fn late_forget_keeps_new_path() {
         let registry = Registry::new();
         let push = || registry.push(key("x"), request(), 9).unwrap().unwrap();
         let is_there = || has(&registry, "x");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_used_again_before_its_shard_is_locked_is_kept() {
+    fn path_reused_before_forget_is_kept() {
         let registry = Registry::new();
         let path = registry.push(key("x"), request(), 9).unwrap().unwrap();
         let (shard, hash) = registry.shard(key("x"));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unused_are_many_at_most_and_the_last_are_kept_until_the_sweep() {
+    fn unused_paths_are_bounded_until_sweep() {
         let registry = Registry::new();
         for n in 0..MAX_UNUSED + 9 {
             leave(&registry, &n.to_string());
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_used_again_is_kept_and_swept_when_it_is_not() {
+    fn reused_path_survives_one_sweep() {
         let registry = Registry::new();
         let path = leave(&registry, "x");
         registry.push(key("x"), request(), 9).unwrap();

@@ -161,12 +161,12 @@ mod tests {
     use rustix::net::{AddressFamily, SocketType, socket};
 
     #[test]
-    fn handing_one_over_takes_no_lock() {
+    fn socket_handover_takes_no_lock() {
         assert!(AtomicCell::<Option<Socket>>::is_lock_free());
     }
 
     #[test]
-    fn what_may_have_been_used_may_wait() {
+    fn used_socket_may_close_slowly() {
         let fd = || socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap();
         assert!(Socket::new(fd(), CloseCost::ShortUnused).closes_at_once());
         assert!(!Socket::used(fd(), CloseCost::ShortUnused).closes_at_once());

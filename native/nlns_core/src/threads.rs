@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn end_is_told_after_return_and_panic() {
+    fn thread_end_is_told_after_panic() {
         let (commands, receiver) = CommandSender::channel();
         let last = |id| Command::JoinHelper(id);
         let quiet = spawn("nlns-test", &commands, last(1), || {}).unwrap();

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn mark_meant_for_an_earlier_turn_is_lost() {
+    fn mark_for_earlier_turn_is_lost() {
         let turn = Turn::default();
         turn.begin(TurnKind::Proven);
         let before = turn.seen();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn path_is_revoked_before_it_is_served_or_not_at_all() {
+    fn served_path_is_not_revoked() {
         let turn = Turn::default();
         turn.begin(TurnKind::Proven);
         let seen = turn.seen();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn turn_of_a_slow_path_is_never_counted() {
+    fn slow_turn_is_never_counted() {
         let turn = Turn::default();
         turn.begin(TurnKind::Slow);
         assert!(turn.seen().is_slow() && !turn.seen().is_unproven());

@@ -11,7 +11,7 @@ use support::netns::{Process, cookie, oracle, remove};
 use support::{FOREVER, PATIENCE, eventually, helpers, key, lacks, outside, settle};
 
 #[test]
-fn dying_mount_under_a_sleeper_holds_up_nobody() {
+fn blocked_watch_holds_up_no_other() {
     let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
@@ -48,7 +48,7 @@ fn blocked_path_holds_no_other_namespace() {
 }
 
 #[test]
-fn path_that_blocked_is_served_once_it_answers() {
+fn blocked_path_served_once_it_answers() {
     if lacks((5, 12), "RESOLVE_CACHED") {
         return;
     }
@@ -78,7 +78,7 @@ fn path_that_blocked_is_served_once_it_answers() {
 }
 
 #[test]
-fn path_that_still_blocks_keeps_its_helper() {
+fn still_blocked_path_keeps_its_helper() {
     let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
@@ -99,7 +99,7 @@ fn path_that_still_blocks_keeps_its_helper() {
 }
 
 #[test]
-fn proven_path_is_served_beside_blocked_ones() {
+fn proven_path_beside_blocked_is_served() {
     let Some((pool, faults, proven, names, _)) = &under_faults(helpers(4)) else {
         return;
     };

@@ -31,7 +31,7 @@ fn slow_close_keeps_no_other_waiting() {
 }
 
 #[test]
-fn pool_that_cannot_start_takes_no_sockets() {
+fn failed_start_takes_no_sockets() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
@@ -47,7 +47,7 @@ fn pool_that_cannot_start_takes_no_sockets() {
 }
 
 #[test]
-fn stop_waits_for_a_close_within_a_bound() {
+fn stop_awaits_slow_close_within_bound() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };

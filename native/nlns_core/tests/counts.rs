@@ -60,7 +60,7 @@ const ROUNDS: u64 = 200;
 const DEPTH: u64 = 64;
 
 #[test]
-fn open_allocates_little_and_a_round_wakes_once() {
+fn opens_allocate_and_wake_little() {
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(Config {

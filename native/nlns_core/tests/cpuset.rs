@@ -17,7 +17,7 @@ use support::{CONFIG, Running, eventually, skipped, tasks};
 const INSIDE: &str = "NLNS_TEST_CPUSET";
 
 #[test]
-fn threads_use_processors_added_to_the_cpuset() {
+fn threads_use_added_processors() {
     if let Some(cpuset) = std::env::var_os(INSIDE) {
         return grow(Path::new(&cpuset));
     }

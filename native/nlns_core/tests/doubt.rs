@@ -15,7 +15,7 @@ use support::{
 };
 
 #[test]
-fn helper_that_cannot_tell_where_it_is_ends() {
+fn helper_of_unknown_location_ends() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
@@ -62,7 +62,7 @@ fn on_each_kernel(test: impl Fn(&Faults, &Running)) {
 }
 
 #[test]
-fn on_older_kernels_the_answers_are_the_same() {
+fn older_kernels_give_the_same_answers() {
     let _alone = alone();
     let names = Directory::new();
     let paths = [names.make("a"), names.make("b")];
@@ -123,7 +123,7 @@ fn helper_in_the_wrong_namespace_ends() {
 }
 
 #[test]
-fn socket_from_elsewhere_is_not_handed_out() {
+fn socket_from_elsewhere_is_refused() {
     // Without it a new helper learns the cookie from its first socket, of which it has another proof.
     if lacks((6, 18), "NS_GET_ID") {
         return;

@@ -37,7 +37,7 @@ fn observed(config: Config) -> Running {
 }
 
 #[test]
-fn settled_helper_is_told_once_and_why_it_leaves() {
+fn settled_helper_leaves_for_each_reason() {
     let names = Directory::new();
     let [a, b] = ["a", "b"].map(|name| names.make(name));
     let pool = observed(ALONE);
@@ -74,7 +74,7 @@ fn left_event_says_how_long() {
 }
 
 #[test]
-fn passing_helper_is_not_told_of() {
+fn passing_helper_sends_no_event() {
     let names = Directory::new();
     let paths = ["a", "b"].map(|name| names.make(name));
     let idle_timeout = Some(Duration::ZERO);

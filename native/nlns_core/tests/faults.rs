@@ -46,7 +46,7 @@ fn assert_each_failure_is_answered(
 }
 
 #[test]
-fn failing_step_of_an_open() {
+fn failing_open_returns_the_errno() {
     let steps = [
         (libc::SYS_openat, Stage::Open, libc::EMFILE),
         (libc::SYS_openat, Stage::Open, libc::ENFILE),
@@ -65,7 +65,7 @@ fn failing_step_of_an_open() {
 }
 
 #[test]
-fn failing_step_of_an_exchange() {
+fn failing_exchange_returns_the_errno() {
     let steps = [
         (libc::SYS_openat, Stage::Open, libc::EMFILE),
         (libc::SYS_setns, Stage::Setns, libc::ENOMEM),
@@ -107,7 +107,7 @@ fn interrupted_step_is_done_again() {
 }
 
 #[test]
-fn unwatched_namespace_is_left_soon_after_its_end() {
+fn ended_unwatched_namespace_is_left() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };

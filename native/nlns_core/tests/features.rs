@@ -92,7 +92,7 @@ fn assert_numbers_are_taken_back(pool: &Running, path: &Path) {
 }
 
 #[test]
-fn each_feature_may_be_missing_with_any_errno() {
+fn each_feature_missing_with_any_errno() {
     let _alone = alone();
     for row in &TABLE {
         for errno in ERRNOS {

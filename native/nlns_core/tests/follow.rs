@@ -10,7 +10,7 @@ use support::processors::{allowed, numbers, of_helpers, only, waking_is_quick};
 use support::{CONFIG, Running, eventually, skipped};
 
 #[test]
-fn helper_stays_on_its_only_callers_processor() {
+fn helper_stays_on_only_callers_processor() {
     let names = Directory::new();
     let path = names.make("a");
     let pool = Running::start(Config {

@@ -95,7 +95,7 @@ fn await_held_back(pool: &Running, count: usize) {
 }
 
 #[test]
-fn only_the_slow_kind_waits_for_room() {
+fn only_slow_kinds_wait_for_room() {
     let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
@@ -128,7 +128,7 @@ fn only_the_slow_kind_waits_for_room() {
 }
 
 #[test]
-fn answers_of_one_caller_keep_their_order() {
+fn held_back_answers_keep_their_order() {
     let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
         return;
     };
@@ -169,7 +169,7 @@ fn cancelled_request_holds_nothing_up() {
 }
 
 #[test]
-fn release_comes_after_what_is_held_back() {
+fn release_follows_held_back_requests() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
@@ -189,7 +189,7 @@ fn release_comes_after_what_is_held_back() {
 }
 
 #[test]
-fn full_queue_counts_what_is_held_back() {
+fn full_queue_counts_held_back_requests() {
     let config = Config {
         max_queue: 40,
         ..FOREVER
@@ -212,7 +212,7 @@ fn full_queue_counts_what_is_held_back() {
 }
 
 #[test]
-fn stop_answers_what_is_held_back() {
+fn stop_answers_held_back_requests() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };

@@ -40,7 +40,7 @@ fn circle_is_found() {
 }
 
 #[test]
-fn layers_of_the_readme_are_in_order() {
+fn readme_layers_are_in_order() {
     let (Some(imports), Some(readme)) = (imports("src"), in_crate("README.md")) else {
         return;
     };
@@ -190,7 +190,7 @@ fn upward(imports: &Imports, layers: &BTreeMap<String, usize>) -> Vec<(String, S
 }
 
 #[test]
-fn names_are_read_from_every_form_of_import() {
+fn every_form_of_import_is_read() {
     let text = "use crate::a::B;\nuse crate::{c, d::{E, f}, g::h};\n// crate::not\nlet x = crate::i::j();\n";
     assert_eq!(named_in(text), ["a", "c", "d", "g", "i"]);
 }

@@ -14,7 +14,7 @@ use support::{
 };
 
 #[test]
-fn helpers_leave_when_their_idle_timeout_ends() {
+fn helpers_leave_after_idle_timeout() {
     let _alone = alone();
     let names = Directory::new();
     let paths = [names.make("a"), names.make("b")];
@@ -29,7 +29,7 @@ fn helpers_leave_when_their_idle_timeout_ends() {
 }
 
 #[test]
-fn deleted_name_and_dead_process_are_left_at_once() {
+fn deleted_and_dead_namespaces_are_left() {
     let (pool, path, ..) = &alone_with(FOREVER);
     settle(pool, path);
     remove(path);
@@ -42,7 +42,7 @@ fn deleted_name_and_dead_process_are_left_at_once() {
 }
 
 #[test]
-fn dead_process_is_left_whatever_procfs_named_it() {
+fn dead_process_by_any_procfs_name() {
     let _alone = alone();
     let names = Directory::new();
     let mounted = names.mount_procfs("proc");
@@ -60,7 +60,7 @@ fn dead_process_is_left_whatever_procfs_named_it() {
 }
 
 #[test]
-fn dead_process_elsewhere_is_left_at_once() {
+fn dead_process_elsewhere_is_left() {
     let _alone = alone();
     let names = Directory::new();
     let Some(process) = Process::start_first(&names, "proc") else {
@@ -73,7 +73,7 @@ fn dead_process_elsewhere_is_left_at_once() {
 }
 
 #[test]
-fn target_of_a_link_is_left_at_once() {
+fn ended_target_of_link_is_left() {
     let _alone = alone();
     let (names, links) = (Directory::new(), Directory::new());
     let pool = Running::start(FOREVER);
@@ -105,7 +105,7 @@ fn target_of_a_link_is_left_at_once() {
 }
 
 #[test]
-fn deleted_name_is_left_by_every_spelling() {
+fn every_spelling_leaves_a_deleted_name() {
     let (pool, path, names, _) = &alone_with(FOREVER);
     let spellings = [path.clone(), names.0.join(".//a")];
     let keys = spellings.each_ref().map(|path| key(path));
@@ -116,7 +116,7 @@ fn deleted_name_is_left_by_every_spelling() {
 }
 
 #[test]
-fn requests_that_fail_elsewhere_hold_no_namespace() {
+fn failing_requests_hold_no_other_namespace() {
     let (pool, path, names, _) = &alone_with(Config {
         max_helpers: 1,
         ..CONFIG

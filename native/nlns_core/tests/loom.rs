@@ -70,7 +70,7 @@ fn cancel_racing_answer_leaks_nothing() {
 }
 
 #[test]
-fn descriptor_is_taken_or_closed_never_both() {
+fn take_racing_cancel_leaks_nothing() {
     loom::model(|| {
         let (counts, handover, helper) = answered();
         let other = handover.clone();
@@ -129,7 +129,7 @@ fn serve(right: &Claim, queue: &loom::sync::atomic::AtomicUsize, serving: &Atomi
 }
 
 #[test]
-fn two_pushes_are_served_one_at_a_time() {
+fn two_pushes_are_never_served_together() {
     loom::model(|| {
         let right = Arc::new(Claim::default());
         let queue = Arc::new(loom::sync::atomic::AtomicUsize::new(0));

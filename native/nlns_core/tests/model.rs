@@ -272,7 +272,7 @@ fn check(steps: &[Step], config: Config) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn every_answer_is_that_of_a_fresh_thread() {
+fn answers_equal_those_of_fresh_thread() {
     // Without these root reads what it may not, and chmod would change no answer. Threads started
     // from here, the pool's among them, are without them too.
     let mut dropped = capabilities(None).unwrap();

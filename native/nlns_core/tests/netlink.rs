@@ -47,7 +47,7 @@ fn each_namespace_answers_for_itself() {
 }
 
 #[test]
-fn refusal_has_the_kernel_s_words() {
+fn refusal_has_index_and_text() {
     let (pool, path, ..) = &alone_with(CONFIG);
     let unknown = attribute(18, &attribute(1, b"nonesuch"));
     let request = request(NEWLINK, CREATE, &[vec![0; 16], unknown].concat());
@@ -61,7 +61,7 @@ fn refusal_has_the_kernel_s_words() {
 }
 
 #[test]
-fn requests_of_a_list_are_answered_in_order() {
+fn listed_requests_are_answered_in_order() {
     let (pool, path, ..) = &alone_with(CONFIG);
     let addresses = request(22, DUMP, &[0; 8]);
     let list = [
@@ -83,7 +83,7 @@ fn names_sorted(messages: &[Message]) -> Vec<String> {
 }
 
 #[test]
-fn kept_socket_is_closed_with_its_namespace() {
+fn kept_socket_closes_with_its_namespace() {
     let (pool, path, ..) = &alone_with(FOREVER);
     settle(pool, path);
     let before = descriptors();
@@ -108,7 +108,7 @@ fn kept_socket_is_closed_with_its_namespace() {
 }
 
 #[test]
-fn other_processes_cannot_send_to_a_kept_socket() {
+fn kept_socket_refuses_other_processes() {
     let (pool, path, ..) = &alone_with(FOREVER);
     settle(pool, path);
     pool.links(path);
@@ -155,7 +155,7 @@ fn ports() -> Vec<u32> {
 }
 
 #[test]
-fn message_larger_than_the_buffer_is_answered_whole() {
+fn message_larger_than_buffer_is_whole() {
     let (pool, path, ..) = &alone_with(CONFIG);
     pool.change(path, add_pair("a", "b"));
     for n in 0..4 {
@@ -173,7 +173,7 @@ fn message_larger_than_the_buffer_is_answered_whole() {
 }
 
 #[test]
-fn answer_larger_than_allowed_is_an_error() {
+fn answer_larger_than_allowed_is_refused() {
     let (pool, path, ..) = &alone_with(FOREVER);
     // A helper that settles later opens files.
     settle(pool, path);
@@ -196,7 +196,7 @@ fn list_of_thousands_is_acknowledged_whole() {
 }
 
 #[test]
-fn changes_at_full_speed_never_give_a_part() {
+fn dump_under_constant_changes_is_whole() {
     let (pool, path, ..) = &alone_with(CONFIG);
     let changing = Running::start(CONFIG);
     let pairs = (0..100).flat_map(|n| add_pair(&format!("a{n}"), &format!("b{n}")));
@@ -222,7 +222,7 @@ fn changes_at_full_speed_never_give_a_part() {
 }
 
 #[test]
-fn dump_that_never_rests_is_an_error() {
+fn ever_interrupted_dump_is_an_error() {
     let (pool, path, ..) = &alone_with(CONFIG);
     let changing = Running::start(CONFIG);
     // So many that a dump takes several datagrams. Inside of one the kernel takes no lock, and notices nothing.
@@ -260,7 +260,7 @@ impl Drop for Stop<'_> {
 }
 
 #[test]
-fn exchange_that_waits_keeps_no_other_path_waiting() {
+fn waiting_exchange_holds_up_no_other() {
     let (pool, silent, names, _) = &alone_with(helpers(2));
     let other = names.make("b");
     // The kernel drops a request for a route lookup that is too short (net/ipv4/fib_frontend.c).
@@ -278,7 +278,7 @@ fn exchange_that_waits_keeps_no_other_path_waiting() {
 }
 
 #[test]
-fn exchange_that_waits_ends_with_its_time() {
+fn waiting_exchange_times_out() {
     let (pool, path, ..) = &alone_with(FOREVER);
     settle(pool, path);
     let before = descriptors();
@@ -295,7 +295,7 @@ fn exchange_that_waits_ends_with_its_time() {
 }
 
 #[test]
-fn pool_that_stops_answers_an_exchange_that_waits() {
+fn stop_answers_a_waiting_exchange() {
     let _alone = alone();
     let names = Directory::new();
     let path = names.make("a");
@@ -313,7 +313,7 @@ fn pool_that_stops_answers_an_exchange_that_waits() {
 }
 
 #[test]
-fn opens_and_exchanges_are_answered_in_order() {
+fn opens_and_exchanges_keep_their_order() {
     let (pool, path, ..) = &alone_with(CONFIG);
     for _ in 0..20 {
         let asked: Vec<_> = (0..50)

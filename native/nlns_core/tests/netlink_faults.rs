@@ -15,7 +15,7 @@ const LOST: Option<Error> = Some(Error {
 });
 
 #[test]
-fn options_that_a_kernel_lacks_are_not_needed() {
+fn missing_socket_options_are_not_needed() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
@@ -34,7 +34,7 @@ fn options_that_a_kernel_lacks_are_not_needed() {
 }
 
 #[test]
-fn dump_that_lost_a_part_is_repeated() {
+fn incomplete_dump_is_repeated() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
@@ -65,7 +65,7 @@ fn interrupted_calls_are_made_again() {
 
 /// As by the rtnl lock, which a call waits for inside the kernel, and no signal ends.
 #[test]
-fn exchange_that_blocks_keeps_no_other_path_waiting() {
+fn blocked_exchange_holds_up_no_other() {
     let Some((pool, faults, blocked, names, _)) = &under_faults(helpers(2)) else {
         return;
     };

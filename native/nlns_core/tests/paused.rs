@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(1_200);
 const PAUSES: usize = 4;
 
 #[test]
-fn requests_outlast_a_pause_of_the_process() {
+fn requests_outlast_a_paused_process() {
     if std::env::var_os(INSIDE).is_some() {
         return open_until_told();
     }

@@ -60,14 +60,14 @@ fn assert_passed(proc: &str, output: &Output) {
 }
 
 #[test]
-fn number_means_own_process_whatever_is_at_proc() {
+fn number_means_process_with_any_procfs() {
     for proc in [OUTER, OWN, NONE, EMPTY] {
         run("number_means_own_process", proc);
     }
 }
 
 #[test]
-fn older_kernels_use_a_procfs_of_their_own() {
+fn number_means_process_on_older_kernels() {
     for proc in [OUTER, OWN, NONE] {
         run("number_means_own_process_by_procfs", proc);
     }
@@ -89,7 +89,7 @@ fn unproven_number_is_an_error() {
 
 /// The process elsewhere ends when a line is written to its input, which the one inside has for its own.
 #[test]
-fn process_elsewhere_is_not_watched_by_its_number() {
+fn number_of_process_elsewhere_is_unwatched() {
     let elsewhere = || {
         unshare_net();
         let mut reader = Command::new("sh");

@@ -30,7 +30,7 @@ fn more_paths_than_helpers_take_turns() {
 }
 
 #[test]
-fn answers_come_in_the_order_of_the_requests() {
+fn answers_keep_the_order_of_requests() {
     struct Numbered(usize, Sender<usize>);
     impl Reply for Numbered {
         fn is_wanted(&self) -> bool {
@@ -54,7 +54,7 @@ fn answers_come_in_the_order_of_the_requests() {
 }
 
 #[test]
-fn request_after_a_lookup_gets_the_next() {
+fn request_after_lookup_gets_the_next() {
     let (pool, path, names, _) = &alone_with(FOREVER);
     let other = names.make("b");
     let (link, new) = (names.0.join("link"), names.0.join("new"));
@@ -69,7 +69,7 @@ fn request_after_a_lookup_gets_the_next() {
 }
 
 #[test]
-fn process_that_ends_before_its_turn_is_refused() {
+fn process_ended_before_turn_is_refused() {
     let (pool, other, ..) = &alone_with(helpers(1));
     let process = Process::start();
     // While the one helper is held, what is asked becomes one batch, for which it looks at the path once.
@@ -180,7 +180,7 @@ fn work(time: Duration) -> impl FnOnce() + Send {
 }
 
 #[test]
-fn deep_backlog_wakes_helpers_for_idle_processors() {
+fn deep_backlog_wakes_more_helpers() {
     let _alone = alone();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let names = Directory::new();

@@ -57,7 +57,7 @@ impl Reply for Held {
 }
 
 #[test]
-fn helper_preempted_in_a_request_goes_elsewhere() {
+fn helper_preempted_in_request_goes_elsewhere() {
     let (pool, path, ..) = &alone_with(helpers(1));
     let Some((here, elsewhere)) = two_processors() else {
         return;
@@ -94,7 +94,7 @@ fn helper_preempted_in_a_request_goes_elsewhere() {
 }
 
 #[test]
-fn path_does_not_wait_for_a_check_of_another() {
+fn path_waits_for_no_other_check() {
     let Some((pool, faults, there, names, _)) = &under_faults(helpers(1)) else {
         return;
     };

@@ -13,7 +13,7 @@ use support::{
 };
 
 #[test]
-fn release_comes_after_what_waited() {
+fn release_follows_waiting_requests() {
     let (pool, path, ..) = &alone_with(FOREVER);
     let answers: Vec<_> = (0..500).map(|_| pool.ask(path, 0).unwrap()).collect();
     pool.release(path);
@@ -62,7 +62,7 @@ fn release_waits_for_a_stuck_helper() {
 }
 
 #[test]
-fn stop_fails_the_release_of_a_stuck_helper() {
+fn stop_fails_release_of_stuck_helper() {
     let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };

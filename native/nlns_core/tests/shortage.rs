@@ -28,7 +28,7 @@ fn existing_helpers_serve_all_without_threads() {
 }
 
 #[test]
-fn stuck_helper_is_replaced_once_threads_start() {
+fn stuck_helper_replaced_once_threads_start() {
     let Some((pool, faults, sick, names, _)) = &under_faults(FOREVER) else {
         return;
     };

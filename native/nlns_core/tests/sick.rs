@@ -17,7 +17,7 @@ use support::{
 };
 
 #[test]
-fn panic_takes_nothing_with_it() {
+fn panicking_helper_leaks_nothing() {
     let (pool, path, names, _) = &alone_with(CONFIG);
     let other = names.make("b");
     pool.open(path, 0).unwrap();
@@ -72,7 +72,7 @@ fn retry_after_busy_is_served() {
 }
 
 #[test]
-fn stuck_helper_holds_up_its_own_path_only() {
+fn stuck_helper_blocks_only_its_path() {
     let (pool, sick, names, _) = &alone_with(Config {
         max_queue: 3,
         ..helpers(2)
@@ -148,7 +148,7 @@ fn time_behind_blocked(count: usize) -> Duration {
 }
 
 #[test]
-fn path_behind_many_blocked_is_served_soon() {
+fn path_behind_many_blocked_is_served() {
     let _alone = alone();
     // Helpers double until one gets through. One at a time, it would take eight times as long.
     let is_shorter = |_| time_behind_blocked(96) < 4 * time_behind_blocked(12);
@@ -188,7 +188,7 @@ fn keep_slow(pool: &Arc<Pool>, path: PathBuf, turns: &Arc<AtomicUsize>, is_over:
 }
 
 #[test]
-fn healthy_path_is_served_before_slow_ones() {
+fn healthy_path_comes_before_slow_ones() {
     const SLOW_PATHS: usize = 64;
     let _alone = alone();
     let names = Directory::new();

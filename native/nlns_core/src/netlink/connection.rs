@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_refused_and_were_they_not_ignored() {
+    fn datagram_of_stranger_is_ignored() {
         let (stranger, _) = socket();
         let (to, netns) = socket();
         bind(&to, &SocketAddrNetlink::new(0, 0)).unwrap();

@@ -55,7 +55,7 @@ fn one() -> Answers {
 }
 
 #[test]
-fn acknowledgement_ends_a_request_but_no_dump() {
+fn acknowledgement_ends_request_not_dump() {
     let (ack, done) = (
         message(ERROR, 0, FIRST, &verdict(0)),
         message(DONE, MULTI, FIRST, &verdict(0)),
@@ -81,7 +81,7 @@ fn interrupted_dump_is_told_at_once() {
 }
 
 #[test]
-fn refusal_names_its_request_and_the_kernel_s_words() {
+fn refusal_has_index_and_kernel_text() {
     let request = message(16, ACK, FIRST.wrapping_add(2), b"something");
     let attributes = [
         attribute(1, b"no such thing\0"),
@@ -103,7 +103,7 @@ fn refusal_names_its_request_and_the_kernel_s_words() {
 }
 
 #[test]
-fn unacknowledged_requests_are_not_waited_for_but_may_fail() {
+fn unacknowledged_request_may_fail() {
     let answers = || Answers::new(FIRST, [false, true, false].into_iter());
     assert!(answers().may_fail_unasked() && answers().outstanding() == 1);
     let ack = message(ERROR, 0, FIRST.wrapping_add(1), &verdict(0));

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_path_are_refused() {
+    fn invalid_path_bytes_are_refused() {
         let refused = |bytes: &[u8]| NetnsRef::try_from(NetnsKey::Path(bytes)).err();
         assert_eq!(refused(b"a\0b"), Some(Errno::INVAL));
         assert_eq!(refused(&[b'a'; PATH_MAX]), Some(Errno::NAMETOOLONG));

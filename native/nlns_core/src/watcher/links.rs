@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_split_at_its_last_slash() {
+    fn path_is_split_at_last_slash() {
         let parts = |path| {
             split(path).map(|(directory, name)| {
                 let text = |bytes: &CStr| bytes.to_str().unwrap().to_owned();

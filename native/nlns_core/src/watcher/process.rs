@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_is_found_behind_each_spelling() {
+    fn process_is_found_behind_each_spelling() {
         let pid = std::process::id();
         for directory in [
             format!("/proc/{pid}"),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_of_no_process_has_none_behind_it() {
+    fn no_process_is_behind_other_directories() {
         for directory in [c"/proc", c"/proc/sys", c"/proc/no-such/ns", c"/tmp"] {
             assert!(process_behind(directory).is_none(), "{directory:?}");
         }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_look_like_anything() {
+    fn odd_process_names_are_parsed() {
         let pid = |stat: &str| number_in(stat).map(|pid| pid.as_raw_nonzero().get());
         for name in ["cat", "a) S 1 (b", "", "\n) \n"] {
             assert_eq!(pid(&format!("17 ({name}) S 1 1")), Some(17));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_path_through_a_process_has_its_directory() {
+    fn only_process_paths_have_process_directories() {
         let directory = |path| directory_of(path).map(|found| found.into_string().unwrap());
         let found = Some("/proc/17".to_owned());
         assert_eq!(directory(c"/proc/17/ns/net"), found);

@@ -34,7 +34,7 @@ fn sorted(mut tokens: Vec<u64>) -> Vec<u64> {
 }
 
 #[test]
-fn an_event_concerns_its_name_or_its_directory() {
+fn event_concerns_its_name_or_directory() {
     let mut watched = watched();
     let mut concerned =
         |directory, name| sorted(watched.concerned(directory, ReadFlags::DELETE, name));
@@ -45,7 +45,7 @@ fn an_event_concerns_its_name_or_its_directory() {
 }
 
 #[test]
-fn an_ended_directory_concerns_all_in_it_once() {
+fn ended_directory_concerns_all_names_once() {
     let mut watched = watched();
     let mut ended = || sorted(watched.concerned(1, ReadFlags::IGNORED, None));
     assert_eq!(ended(), [1, 2]);
@@ -62,7 +62,7 @@ fn lost_events_concern_every_name() {
 }
 
 #[test]
-fn a_directory_without_names_is_watched_until_nobody_arrives() {
+fn empty_directory_is_watched_for_arrivals() {
     let watcher = watcher();
     let flags = WatchFlags::DELETE;
     let directory = inotify::add_watch(&watcher.inotify, c"/", flags).unwrap();
@@ -79,7 +79,7 @@ fn a_directory_without_names_is_watched_until_nobody_arrives() {
 }
 
 #[test]
-fn what_is_below_a_process_in_any_spelling_is_watched_by_its_pidfd() {
+fn path_below_process_watches_its_pidfd() {
     let watcher = Arc::new(watcher());
     for path in [c"//proc/self/ns/net", c"/proc/self/root/proc/self/ns/net"] {
         let watch = watch(&watcher, path);
@@ -95,7 +95,7 @@ fn what_is_below_a_process_in_any_spelling_is_watched_by_its_pidfd() {
 }
 
 #[test]
-fn an_ended_process_is_told_outside_the_lock() {
+fn ended_process_is_told_without_lock() {
     let watcher = Arc::new(watcher());
     let mut process = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
     let pidfd = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).unwrap();

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_caller_is_bound_to_after_a_while() {
+    fn helper_is_bound_to_only_caller() {
         let bound = Default::default();
         let mut binding = Binding::unbound(&bound);
         assert_eq!(after(&mut binding, 3), SINGLE_TURNS + 1);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn moved_caller_is_bound_to_at_once_but_not_two_in_turn() {
+    fn helper_follows_one_caller_not_two() {
         let bound = Default::default();
         let mut binding = Binding::unbound(&bound);
         after(&mut binding, 3);
@@ -177,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn number_of_ended_thread_is_not_kept() {
+    fn ended_thread_number_is_cleared() {
         let bound = AtomicI32::new(1);
         drop(Binding::unbound(&bound));
         assert_eq!(bound.into_inner(), 0);
     }
 
     #[test]
-    fn slow_wakings_unbind_for_longer_each_time() {
+    fn slow_wakings_unbind_ever_longer() {
         let bound = Default::default();
         let mut binding = Binding::unbound(&bound);
         let (quick, slow) = (SLOW_WAKING, SLOW_WAKING * 2);
