@@ -58,20 +58,19 @@ defmodule Load do
 
   defp measure(seconds) do
     IO.puts("measuring for #{seconds} s")
-    {cpu, scrapes, started} = {cpu(), Store.get(:scrapes, 0), now()}
+    {cpu, scrapes, started} = {cpu(), Store.get(:scrapes), now()}
     looks = look_until(started + seconds * 1_000, [])
     ms = now() - started
 
     %{
       cpu: (cpu() - cpu) / ms,
-      scrapes: Store.get(:scrapes, 0) - scrapes,
+      scrapes: Store.get(:scrapes) - scrapes,
       rounds: for(look <- looks, do: look.round),
       metrics: for(look <- looks, do: look.metrics),
       bytes: List.last(looks).bytes,
       memory: quarters(looks, & &1.memory),
       descriptors: quarters(looks, & &1.descriptors),
       threads: quarters(looks, & &1.threads),
-      late: Store.labelled(:rounds_late),
       failures: Store.labelled(:failures)
     }
   end
@@ -87,7 +86,7 @@ defmodule Load do
     [_, kb] = Regex.run(~r/VmRSS:\s+(\d+)/, File.read!("/proc/self/status"))
 
     %{
-      round: Store.get({:round_took, :healthy}, 0) / 1_000,
+      round: (Store.get({:round_took, :healthy}) || 0) / 1_000,
       metrics: metrics / 1_000,
       bytes: bytes,
       memory: String.to_integer(kb),
@@ -227,7 +226,7 @@ defmodule Load do
         beside the clients         there after #{fetched.(attacked)}, with #{percent.(attacked.cpu / 2)} of two cores
       memory                       #{from_to.(:memory)} kB
       descriptors, threads         #{from_to.(:descriptors)}; #{from_to.(:threads)}
-      scrapes that failed          #{inspect(m.failures)} of #{m.scrapes}; rounds that were late: #{inspect(m.late)}
+      scrapes that failed          #{inspect(m.failures)} of #{m.scrapes}
       namespaces still held        0, with the agent running, after all were deleted
     """)
 

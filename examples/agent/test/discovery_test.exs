@@ -147,7 +147,9 @@ defmodule NetnsAgent.DiscoveryTest do
     assert [path] == Enum.map(found, fn {_, ns} -> hd(ns.paths) end)
     assert path == proc <> "/1/ns/net"
     start_agent(dirs: [], proc: proc, only: nil)
-    assert %{error: nil, command: "sleep", links: [%{name: "lo"}]} = await_sample("pid:1")
+    assert %{error: nil, links: [%{name: "lo"}]} = await_sample("pid:1")
+    {200, _, body} = get("/namespaces")
+    assert body =~ ~s("command":"sleep")
   end
 
   defp child(pid) do

@@ -40,7 +40,7 @@ defmodule NetnsAgent.PageTest do
           ~s("path":"/run/netns/#{name}"),
           ~s("state":"failing"),
           ~s("max_helpers":256),
-          ~s("machines":[])
+          ~s("node":"#{node()}")
         ],
         do: assert(body =~ text)
   end

@@ -3,13 +3,14 @@ defmodule NetnsAgent.Application do
 
   use Application
 
-  alias NetnsAgent.{Cluster, Config, Http, Metrics, Scraper, Store, Watcher}
+  alias NetnsAgent.{Config, Discovery, Http, Metrics, Netlink, Scraper, Store}
 
   @impl true
   def start(_type, _args) do
     config = :netns_agent |> Application.get_all_env() |> Config.new!()
-    lanes = for lane <- [:fresh, :healthy, :failing], do: {Scraper, {lane, config}}
-    workers = lanes ++ [{Watcher, config}, {Cluster, config}, Metrics, {Http, config}]
+    read = &Netlink.read/2
+    lanes = for lane <- [:fresh, :healthy, :failing], do: {Scraper, {lane, config, read}}
+    workers = lanes ++ [{Discovery, config}, Metrics, {Http, config}]
     # A worker may crash without the others; without what is above, none of them can go on.
     link = [workers, [strategy: :one_for_one, max_restarts: 10]]
     workers = %{id: :workers, type: :supervisor, start: {Supervisor, :start_link, link}}

@@ -1,6 +1,7 @@
 defmodule NetnsAgent.Discovery do
   @moduledoc """
-  Looks which network namespaces there are: the files of some directories, and procfs.
+  Looks which network namespaces there are, again and again: the files of some directories, and procfs,
+  which cannot be watched.
 
   Nothing is opened, so nothing is held and nothing can block. stat(2) of a namespace file tells its
   device (nsfs) and inode, which is what makes two files the same namespace. A file on another device
@@ -10,7 +11,9 @@ defmodule NetnsAgent.Discovery do
   another thread, a descriptor or a bind mount elsewhere holds is not found.
   """
 
-  alias NetnsAgent.{Config, Text}
+  use GenServer
+
+  alias NetnsAgent.{Config, Scraper, Store, Text}
 
   defmodule Namespace do
     @moduledoc """
@@ -30,31 +33,48 @@ defmodule NetnsAgent.Discovery do
     @type t :: %__MODULE__{
             id: String.t(),
             identity: {inode :: pos_integer(), made :: integer() | nil},
-            paths: [binary(), ...],
-            processes: non_neg_integer()
+            paths: [binary(), ...]
           }
   end
 
   # Processes come and go; a few are enough to get in as long as one of them lives.
   @max_paths 4
 
+  def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
+
+  @impl true
+  def init(config), do: {:ok, config, 0}
+
+  @impl true
+  def handle_info(:timeout, config) do
+    {found, dropped} = scan(config)
+    gone = for %{id: id} <- Store.namespaces(), not is_map_key(found, id), do: Store.delete(id)
+    new = for {_id, namespace} <- found, Store.put(namespace) == :new, do: namespace
+    Store.count(:gone, length(gone))
+    Store.count(:came, length(new))
+    Store.set(:dropped, dropped)
+    if new != [], do: Scraper.fresh()
+    {:noreply, config, config.discover_every}
+  end
+
   @doc "What is there now, by id, the VM's own namespace excepted; and how many were too many."
   @spec scan(Config.t()) :: {%{String.t() => Namespace.t()}, dropped :: non_neg_integer()}
   def scan(config) do
-    {:ok, %{major_device: nsfs, inode: own}} = look(:process, "/proc/self/ns/net")
+    {:ok, %{major_device: nsfs, inode: own}} = follow("/proc/self/ns/net")
 
-    # Files come before processes, in the order of the directories. No name has a slash, and every path has.
-    places = Enum.with_index(files(config.dirs) ++ processes(config.proc))
+    # Files come before processes, in the order of the directories.
+    places =
+      for place <- files(config.dirs) ++ processes(config.proc),
+          {:ok, %{major_device: ^nsfs, inode: inode, ctime: made}} when inode != own <-
+            [look(place)],
+          do: Map.merge(place, %{inode: inode, made: made})
+
+    same = Enum.group_by(places, & &1.inode)
 
     {found, dropped} =
-      for {{kind, name, path}, order} <- places,
-          {:ok, %{major_device: ^nsfs, inode: inode, ctime: made}} <- [look(kind, path)],
-          inode != own do
-        {inode, {order, kind, name, path, made}}
-      end
-      |> Enum.group_by(&elem(&1, 0), &elem(&1, 1))
-      |> Enum.sort_by(fn {_inode, places} -> hd(places) end)
-      |> Enum.reduce(%{}, &add/2)
+      places
+      |> Enum.uniq_by(& &1.inode)
+      |> Enum.reduce(%{}, &add(same[&1.inode], &2))
       |> Enum.filter(fn {id, _} -> config.only == nil or id =~ config.only end)
       |> Enum.sort()
       |> Enum.split(config.max_namespaces)
@@ -62,45 +82,54 @@ defmodule NetnsAgent.Discovery do
     {Map.new(found), length(dropped)}
   end
 
-  defp add({inode, [{_order, _kind, name, path, made} | _] = places}, found) do
-    id = if is_map_key(found, name), do: Text.readable(path), else: name
-    paths = for {_, _, _, path, _} <- Enum.take(places, @max_paths), do: path
-    processes = Enum.count(places, &(elem(&1, 1) == :process))
-    namespace = %Namespace{id: id, identity: {inode, made}, paths: paths, processes: processes}
-    Map.put(found, id, namespace)
+  # No name has a slash, and every path has.
+  defp add([best | _] = places, found) do
+    id = if is_map_key(found, best.name), do: Text.readable(best.path), else: best.name
+
+    Map.put(found, id, %Namespace{
+      id: id,
+      identity: {best.inode, best.made},
+      paths: for(%{path: path} <- Enum.take(places, @max_paths), do: path),
+      processes: Enum.count(places, &(&1.kind == :process))
+    })
   end
 
   defp files(dirs) do
-    for dir <- dirs, name <- list(dir), do: {:file, Text.readable(name), dir <> "/" <> name}
+    for dir <- dirs, name <- list(dir) do
+      %{kind: :file, name: Text.readable(name), path: dir <> "/" <> name}
+    end
   end
+
+  defp processes(nil), do: []
 
   defp processes(proc) do
     pids = for name <- list(proc), {pid, ""} <- [Integer.parse(name)], do: pid
-    for pid <- Enum.sort(pids), do: {:process, "pid:#{pid}", "#{proc}/#{pid}/ns/net"}
+
+    for pid <- Enum.sort(pids),
+        do: %{kind: :process, name: "pid:#{pid}", path: "#{proc}/#{pid}/ns/net"}
   end
 
-  # Names are bytes. What is not in the file system's encoding comes as a binary already.
-  defp list(nil), do: []
-
   defp list(dir) do
-    with {:ok, names} <- :file.list_dir_all(dir), encoding = :file.native_name_encoding() do
-      for name <- names,
-          do:
-            if(is_list(name),
-              do: :unicode.characters_to_binary(name, :unicode, encoding),
-              else: name
-            )
-    else
+    case :file.list_dir_all(dir) do
+      {:ok, names} -> Enum.map(names, &bytes/1)
       {:error, _} -> []
     end
   end
 
+  # Names are bytes. What is not in the file system's encoding comes as a binary already.
+  defp bytes(name) when is_binary(name), do: name
+
+  defp bytes(name),
+    do: :unicode.characters_to_binary(name, :unicode, :file.native_name_encoding())
+
   # An inode that nothing keeps is made anew for each look, which is so of procfs, and behind a link to it.
-  defp look(:file, path) do
-    with {:ok, %{type: :symlink}} <- stat(&:file.read_link_info/2, path), do: look(:process, path)
+  defp look(%{kind: :process, path: path}), do: follow(path)
+
+  defp look(%{kind: :file, path: path}) do
+    with {:ok, %{type: :symlink}} <- stat(&:file.read_link_info/2, path), do: follow(path)
   end
 
-  defp look(:process, path) do
+  defp follow(path) do
     with {:ok, stat} <- stat(&:file.read_file_info/2, path), do: {:ok, %{stat | ctime: nil}}
   end
 

@@ -1,13 +1,15 @@
 defmodule NetnsAgent.Http do
   @moduledoc """
-  Owns the listening socket, takes connections, and sees to it that no client keeps others out.
+  Takes connections, and sees to it that no client keeps others out.
 
   Each connection is a process of its own (`NetnsAgent.Http.Connection`), so that a crash is one answer
   lost, and what a request needs of memory ends with it. There are at most `connections`. One more takes
-  the place of another: of the oldest that has not said all that it asks for, that has a port or a machine
-  asked, or that is taking its answer, in this order. None gives way for as long as the agent alone has
-  something to do for it.
+  the place of another: of the oldest that has its answer, that has not said all that it asks for, that
+  has a port or a machine asked, or that is taking its answer, in this order. None gives way for as long
+  as the agent alone has something to do for it.
   """
+
+  use Task, restart: :permanent
 
   require Logger
 
@@ -15,7 +17,7 @@ defmodule NetnsAgent.Http do
 
   # Those that may give way, `{stage, since, pid}`, in the order in which they do.
   @table __MODULE__
-  @type stage :: :asking | :checking | :taking
+  @type stage :: :answered | :asking | :checking | :taking
 
   # ms that each has before it gives way: what a client on this network sends at once is there by then.
   @grace 10
@@ -23,21 +25,37 @@ defmodule NetnsAgent.Http do
   # ms before another look whether there is room, or descriptors or memory for a connection: accept(2).
   @pause 5
 
-  # ms that an answer may take to its client, if nobody else needs the place.
-  @send_timeout 30_000
+  # `send_timeout`: ms that an answer may take to its client, if nobody else needs the place.
+  # `backlog`: how many connections the kernel keeps that have not been taken yet.
+  @options [:binary, active: false, reuseaddr: true, backlog: 1_024] ++
+             [send_timeout: 30_000, send_timeout_close: true]
 
-  # How many connections the kernel keeps that have not been taken yet.
-  @backlog 1_024
+  @spec start_link(Config.t()) :: {:ok, pid()} | {:error, String.t()}
+  def start_link(config) do
+    case :gen_tcp.listen(config.port, [{:ip, config.ip} | @options]) do
+      {:ok, listener} ->
+        {:ok, port} = :inet.port(listener)
+        Store.set(:port, port)
+        Logger.info("netns_agent: http://#{host(config.ip)}:#{port}/")
+        {:ok, pid} = Task.start_link(fn -> run(listener, config) end)
+        :ok = :gen_tcp.controlling_process(listener, pid)
+        {:ok, pid}
 
-  @spec child_spec(Config.t()) :: Supervisor.child_spec()
-  def child_spec(config), do: %{id: __MODULE__, start: {__MODULE__, :start_link, [config]}}
-
-  @spec start_link(Config.t()) :: {:ok, pid()} | {:error, term()}
-  def start_link(config), do: :proc_lib.start_link(__MODULE__, :init, [config])
+      {:error, reason} ->
+        url = "http://#{host(config.ip)}:#{config.port}/"
+        {:error, "cannot listen on #{url}: #{:inet.format_error(reason)}"}
+    end
+  end
 
   @doc "The port it listens on, for those who configured 0."
   @spec port() :: :inet.port_number() | nil
   def port, do: Store.get(:port)
+
+  @doc "An address as a URL has it, for one of IPv4 also if it came in over IPv6."
+  @spec host(:inet.ip_address()) :: String.t()
+  def host({0, 0, 0, 0, 0, 0xFFFF, _, _} = ip), do: host(:inet.ipv4_mapped_ipv6_address(ip))
+  def host({_, _, _, _} = ip), do: "#{:inet.ntoa(ip)}"
+  def host(ip), do: "[#{:inet.ntoa(ip)}]"
 
   @doc "Lets the calling process give way to others while `fun` runs, which depends on its client."
   @spec in_stage(stage(), (() -> result)) :: result when result: term()
@@ -49,38 +67,14 @@ defmodule NetnsAgent.Http do
     result
   end
 
-  @doc false
-  @spec init(Config.t()) :: no_return()
-  def init(config) do
+  defp run(listener, config) do
     :ets.new(@table, [:ordered_set, :public, :named_table])
-
-    host =
-      if tuple_size(config.ip) == 8, do: "[#{:inet.ntoa(config.ip)}]", else: :inet.ntoa(config.ip)
-
-    case :gen_tcp.listen(config.port, options(config.ip)) do
-      {:ok, listener} ->
-        {:ok, port} = :inet.port(listener)
-        Store.set(:port, port)
-        Logger.info("netns_agent: http://#{host}:#{port}/")
-        :proc_lib.init_ack({:ok, self()})
-        accept(listener, config)
-
-      {:error, reason} ->
-        text = "cannot listen on http://#{host}:#{config.port}/: #{:inet.format_error(reason)}"
-        :proc_lib.init_ack({:error, text})
-    end
-  end
-
-  defp options(ip) do
-    family = if tuple_size(ip) == 4, do: :inet, else: :inet6
-    common = [ip: ip, active: false, reuseaddr: true, backlog: @backlog]
-    [family, :binary] ++ common ++ [send_timeout: @send_timeout, send_timeout_close: true]
+    accept(listener, config)
   end
 
   defp accept(listener, config) do
     case :gen_tcp.accept(listener) do
       {:ok, socket} -> serve(socket, config)
-      {:error, :closed} -> exit(:shutdown)
       {:error, _reason} -> Process.sleep(@pause)
     end
 
@@ -109,10 +103,8 @@ defmodule NetnsAgent.Http do
 
   # On a busy machine what it waited for may be there, and only it has not got to run yet.
   defp waits?(pid) do
-    Process.info(pid, [:status, :message_queue_len]) in [
-      nil,
-      [status: :waiting, message_queue_len: 0]
-    ]
+    waits = [status: :waiting, message_queue_len: 0]
+    Process.info(pid, Keyword.keys(waits)) in [nil, waits]
   end
 
   defp now, do: System.monotonic_time(:millisecond)

@@ -17,7 +17,6 @@ defmodule NetnsAgent.Metrics do
   # What counts since the start in Nlns.info/0. The others are what is so now.
   @counters ~w(opened failed refused cancelled entered started died)a
 
-  @spec start_link(term()) :: Agent.on_start()
   def start_link(_), do: Agent.start_link(fn -> {now(), nil} end, name: __MODULE__)
 
   @spec text() :: binary()
@@ -37,40 +36,27 @@ defmodule NetnsAgent.Metrics do
   defp now, do: System.monotonic_time(:millisecond)
 
   defp render do
-    rows = Store.all()
-    families = namespaces(rows) ++ interfaces(rows) ++ agent() ++ pool(Nlns.info())
+    families = namespaces(Store.all()) ++ agent() ++ pool(Nlns.info())
     IO.iodata_to_binary(for {name, help, values} <- families, do: family(name, help, values))
   end
 
   defp namespaces(rows) do
     up = for {%{id: id}, %{error: error}} <- rows, do: {labels(netns: id), boolean(!error)}
 
-    info =
-      for {%{id: id, paths: [path | _]}, sample} <- rows do
-        {labels(netns: id, path: Text.readable(path), command: sample && sample.command), 1}
-      end
-
-    [
-      {"netns_agent_namespaces", "Network namespaces that are followed", length(rows)},
-      {"netns_agent_namespace_up", "Whether the last scrape of the namespace succeeded", up},
-      {"netns_agent_namespace_info", "Where the namespace is found", info}
-    ]
-  end
-
-  # The labels are made once for an interface and used for all of its counters.
-  defp interfaces(rows) do
+    # The labels are made once for an interface and used for all of its counters.
     links =
       for {%{id: id}, %{error: nil, links: links}} <- rows,
           link <- links,
           do: {labels(netns: id, interface: link.name), link}
 
-    up = for {labels, link} <- links, do: {labels, boolean(link.up?)}
-
     [
-      {"netns_interface_up", "Whether the interface is up", up}
+      {"netns_agent_namespaces", "Network namespaces that are followed", length(rows)},
+      {"netns_agent_namespace_up", "Whether the last scrape of the namespace succeeded", up},
+      {"netns_interface_up", "Whether the interface is up",
+       for({labels, link} <- links, do: {labels, boolean(link.up?)})}
       | for key <- Sample.counters() do
-          values = for {labels, link} <- links, do: {labels, link.counters[key]}
-          {"netns_interface_#{key}_total", "The interface's #{key} in IFLA_STATS64", values}
+          {"netns_interface_#{key}_total", "The interface's #{key} in IFLA_STATS64",
+           for({labels, link} <- links, do: {labels, link.counters[key]})}
         end
     ]
   end
@@ -80,14 +66,13 @@ defmodule NetnsAgent.Metrics do
     took = for {lane, us} <- by.(:round_took, :lane), do: {lane, us / 1_000_000}
 
     [
-      {"netns_agent_scrapes_total", "Scrapes of a namespace", Store.get(:scrapes, 0)},
+      {"netns_agent_scrapes_total", "Scrapes of a namespace", Store.get(:scrapes) || 0},
       {"netns_agent_scrape_failures_total", "Scrapes that failed", by.(:failures, :at)},
       {"netns_agent_rounds_total", "Rounds of scrapes", by.(:rounds, :lane)},
-      {"netns_agent_rounds_late_total", "Rounds left out", by.(:rounds_late, :lane)},
       {"netns_agent_round_duration_seconds", "How long the last round took", took},
-      {"netns_agent_namespaces_come_total", "Namespaces that came", Store.get(:came, 0)},
-      {"netns_agent_namespaces_gone_total", "Namespaces that went", Store.get(:gone, 0)},
-      {"netns_agent_namespaces_not_followed", "Beyond max_namespaces", Store.get(:dropped, 0)}
+      {"netns_agent_namespaces_come_total", "Namespaces that came", Store.get(:came) || 0},
+      {"netns_agent_namespaces_gone_total", "Namespaces that went", Store.get(:gone) || 0},
+      {"netns_agent_namespaces_not_followed", "Beyond max_namespaces", Store.get(:dropped) || 0}
     ]
   end
 
@@ -100,7 +85,7 @@ defmodule NetnsAgent.Metrics do
   end
 
   defp family(_name, _help, []), do: []
-  defp family(name, help, n) when is_number(n), do: family(name, help, [{"", n}])
+  defp family(name, help, n) when is_integer(n), do: family(name, help, [{"", n}])
 
   defp family(name, help, values) do
     type = if String.ends_with?(name, "_total"), do: "counter", else: "gauge"

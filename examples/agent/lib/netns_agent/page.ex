@@ -8,70 +8,66 @@ defmodule NetnsAgent.Page do
 
   alias NetnsAgent.{Cluster, Config, Http, Sample, Store, Text}
 
-  [html, style, script] =
-    for name <- ~w(page.html page.css page.js) do
-      @external_resource path = Path.join([__DIR__, "page", name])
-      File.read!(path)
-    end
+  @external_resource path = Path.join(__DIR__, "page.html")
+  @html File.read!(path)
 
+  [_, style, _, script, _] = String.split(@html, ~r"</?(style|script)>")
   hash = &Base.encode64(:crypto.hash(:sha256, &1))
 
-  @html html |> String.replace("STYLE", style) |> String.replace("SCRIPT", script)
   @policy "default-src 'none'; connect-src 'self'; img-src data:; form-action 'self'; " <>
             "base-uri 'none'; frame-ancestors 'none'; " <>
             "style-src 'sha256-#{hash.(style)}'; script-src 'sha256-#{hash.(script)}'"
 
+  @headers [{"content-type", "text/html; charset=utf-8"}, {"content-security-policy", @policy}]
+
   # Namespaces in one answer; the filter finds the others.
   @limit 200
 
-  @spec document() :: String.t()
-  def document, do: @html
-
-  @spec headers() :: [{String.t(), String.t()}]
-  def headers,
-    do: [{"content-type", "text/html; charset=utf-8"}, {"content-security-policy", @policy}]
+  @spec document() :: {200, headers :: [{String.t(), String.t()}], html :: String.t()}
+  def document, do: {200, @headers, @html}
 
   @doc "What it shows: everything, and of the namespaces those whose name contains `query`."
   @spec content(String.t(), Config.t()) :: %{atom() => term()}
   def content(query, config) do
-    rows =
-      for {namespace, sample} <- Store.all(), namespace.id =~ query, do: row(namespace, sample)
-
-    info = Nlns.info()
+    rows = for {%{id: id}, _sample} = row <- Store.all(), id =~ query, do: row
+    # Those that need somebody's eyes come first.
+    first = Enum.sort_by(rows, fn {_, sample} -> !(sample && sample.error) end)
 
     %{
       every: config.scrape_every,
-      summary: NetnsAgent.summary(),
-      # Those that need somebody's eyes come first.
-      namespaces: rows |> Enum.sort_by(&{&1.state != :failing, &1.id}) |> Enum.take(@limit),
+      namespaces: for(row <- Enum.take(first, @limit), do: namespace(row)),
       matching: length(rows),
-      # One machine is no cluster.
-      machines:
-        if(Cluster.nodes() == [node()],
-          do: [],
-          else: Http.in_stage(:checking, &Cluster.overview/0)
-        ),
-      pool:
-        info &&
-          %{
-            Map.take(info, ~w(helpers max_helpers stuck waiting)a)
-            | helpers: length(info.helpers)
-          }
+      machines: Http.in_stage(:checking, &Cluster.overview/0),
+      pool: pool(Nlns.info())
     }
   end
 
-  defp row(namespace, sample) do
-    %{error: error} = known = sample || %Sample{at: 0}
+  defp pool(nil), do: nil
+
+  defp pool(info) do
+    %{Map.take(info, ~w(helpers max_helpers stuck waiting)a) | helpers: length(info.helpers)}
+  end
+
+  defp namespace({%{paths: [path | _]} = namespace, sample}) do
+    known = sample || %Sample{at: 0}
 
     %{
       id: namespace.id,
-      path: Text.readable(hd(namespace.paths)),
+      path: Text.readable(path),
+      command: command(path),
       processes: namespace.processes,
-      state: if(error, do: :failing, else: if(sample, do: :ok, else: :new)),
-      error: error && elem(error, 1),
-      command: known.command,
+      state: if(known.error, do: :failing, else: if(sample, do: :ok, else: :new)),
+      error: known.error && elem(known.error, 1),
       links: known.links,
       more: known.more?
     }
+  end
+
+  # What the process is called, for a namespace that has no name of its own.
+  defp command(path) do
+    with [process, ""] <- String.split(path, "/ns/net"),
+         {:ok, name} <- File.read(process <> "/comm"),
+         do: name |> String.trim_trailing("\n") |> Text.readable(),
+         else: (_ -> nil)
   end
 end

@@ -7,7 +7,7 @@ defmodule NetnsAgent.Sample do
   @counters ~w(rx_packets tx_packets rx_bytes tx_bytes rx_errors tx_errors rx_dropped tx_dropped)a
 
   @enforce_keys [:at]
-  defstruct [:at, :error, :command, links: [], more?: false, failures: 0]
+  defstruct [:at, :error, links: [], more?: false]
 
   @typedoc "An interface; `counters` as the kernel has them in IFLA_STATS64 (linux/if_link.h)."
   @type link :: %{
@@ -24,8 +24,7 @@ defmodule NetnsAgent.Sample do
   @typedoc """
     * `at` - when it was read, monotonic, ms
     * `more?` - whether it has more interfaces than the agent reads
-    * `error` - why the last reading failed, if it did; `failures` - how many have, in a row
-    * `command` - the process that holds it, if it has no file
+    * `error` - why the last reading failed, if it did
   """
   @type t :: %__MODULE__{at: integer(), links: [link()]}
 
@@ -40,20 +39,18 @@ defmodule NetnsAgent.Sample do
   def next(before, {:ok, links, more?}, at) do
     last = Map.new(before.links, &{&1.index, &1.counters})
     links = for link <- links, do: %{link | rates: rates(link, last[link.index], at - before.at)}
-    %__MODULE__{at: at, links: links, more?: more?, command: before.command}
+    %__MODULE__{at: at, links: links, more?: more?}
   end
 
   def next(before, {:error, error}, _at) do
-    links = for link <- before.links, do: %{link | rates: %{}}
-    %{before | links: links, error: error, failures: before.failures + 1}
+    %{before | links: Enum.map(before.links, &%{&1 | rates: %{}}), error: error}
   end
 
   # A counter that went down was set to zero meanwhile, and has no rate.
-  defp rates(link, last, ms) when last != nil and ms > 0 do
-    for {name, n} <- link.counters, n >= last[name], into: %{} do
-      {name, (n - last[name]) * 1_000 / ms}
+  defp rates(link, last, ms) do
+    for {name, n} <- link.counters, %{^name => before} when before <= n and ms > 0 <- [last] do
+      {name, (n - before) * 1_000 / ms}
     end
+    |> Map.new()
   end
-
-  defp rates(_link, _last, _ms), do: %{}
 end

@@ -4,20 +4,17 @@ defmodule NetnsAgent.Scraper do
 
   Namespaces are in one of three lanes, after what became of their last reading: `:fresh` (none yet),
   `:healthy`, `:failing`. A lane is a process with a bound of its own, so that namespaces which time out
-  make only each other wait. Rounds that are due while a lane is busy are left out and counted as late.
+  make only each other wait. Rounds that are due while a lane is busy are left out.
   """
 
   use GenServer
 
-  alias NetnsAgent.{Config, Netlink, Sample, Store, Text}
+  alias NetnsAgent.{Config, Sample, Store}
 
   @typedoc "Reads namespaces by their paths, lazily: an element for each, in any order."
   @type read :: ([binary()], Config.t() -> Enumerable.t({binary(), Sample.reading() | :gone}))
 
-  @spec child_spec({Store.lane(), Config.t()} | {Store.lane(), Config.t(), read()}) ::
-          Supervisor.child_spec()
-  def child_spec({lane, config}), do: child_spec({lane, config, &Netlink.read/2})
-
+  @spec child_spec({Store.lane(), Config.t(), read()}) :: Supervisor.child_spec()
   def child_spec({lane, _config, _read} = state) do
     start = {GenServer, :start_link, [__MODULE__, state, [name: name(lane)]]}
     %{id: {__MODULE__, lane}, start: start}
@@ -44,9 +41,8 @@ defmodule NetnsAgent.Scraper do
   end
 
   @impl true
-  def handle_info(:round, {lane, %{scrape_every: every}, _read} = state) do
+  def handle_info(:round, {_lane, %{scrape_every: every}, _read} = state) do
     took = div(run(state), 1_000)
-    if took >= every, do: Store.count({:rounds_late, lane}, div(took, every))
     Process.send_after(self(), :round, every - rem(took, every))
     {:noreply, state, :hibernate}
   end
@@ -73,30 +69,21 @@ defmodule NetnsAgent.Scraper do
 
     again =
       for {path, reading} <- read.(Map.keys(asked), config),
-          keep(asked[path], reading) == :gone,
+          keep(asked[path].id, reading) == :gone,
           [_ | [_ | _] = others] <- [asked[path].paths],
           do: %{asked[path] | paths: others}
 
     read_all(again, config, read)
   end
 
-  defp keep(_namespace, :gone), do: :gone
+  defp keep(_id, :gone), do: :gone
 
-  defp keep(%{id: id, paths: [path | _]}, reading) do
+  defp keep(id, reading) do
     with {:ok, {_namespace, before}} <- Store.fetch(id) do
-      sample = Sample.next(before, reading, System.monotonic_time(:millisecond))
-      Store.put_sample(id, %{sample | command: sample.command || command(path)})
+      Store.put_sample(id, Sample.next(before, reading, System.monotonic_time(:millisecond)))
     end
 
     Store.count(:scrapes)
     with {:error, {kind, _text}} <- reading, do: Store.count({:failures, kind})
-  end
-
-  # What the process is called, for a namespace that has no name of its own.
-  defp command(path) do
-    with [process, ""] <- String.split(path, "/ns/net"),
-         {:ok, name} <- File.read(process <> "/comm"),
-         do: name |> String.trim_trailing("\n") |> Text.readable(),
-         else: (_ -> nil)
   end
 end

@@ -1,6 +1,6 @@
 defmodule NetnsAgent.Store do
   @moduledoc """
-  What is known now: the namespaces with their last samples, and the agent's own counters.
+  What is known now: the namespaces with their last samples, and the agent's own numbers.
 
   Tables in memory, written by those who find out and read by those who show it, without a process in
   between. This process only owns them, so that they outlive the crash of any other.
@@ -18,15 +18,9 @@ defmodule NetnsAgent.Store do
 
   @type row :: {Namespace.t(), Sample.t() | nil}
 
-  @spec start_link(term()) :: Agent.on_start()
   def start_link(_) do
-    options = [:named_table, :public, read_concurrency: true]
-
-    make = fn ->
-      {:ets.new(@namespaces, [:ordered_set | options]), :ets.new(@numbers, options)}
-    end
-
-    Agent.start_link(make, name: __MODULE__)
+    make = &:ets.new(&1, [:named_table, :public, :ordered_set, read_concurrency: true])
+    Agent.start_link(fn -> Enum.map([@namespaces, @numbers], make) end, name: __MODULE__)
   end
 
   @doc "Keeps a namespace: `:known` with its sample, `:new` without one, also if its id was another's."
@@ -63,29 +57,27 @@ defmodule NetnsAgent.Store do
 
   @doc "Every namespace with its last sample, by id."
   @spec all() :: [row()]
-  def all, do: :ets.select(@namespaces, [{{:_, :"$1", :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
+  def all,
+    do:
+      for({_id, namespace, sample, _lane} <- :ets.tab2list(@namespaces), do: {namespace, sample})
 
   @doc "Every namespace in this lane, or in any: without its sample, which takes longer to copy."
   @spec namespaces(lane() | :_) :: [Namespace.t()]
   def namespaces(lane \\ :_), do: :ets.select(@namespaces, [{{:_, :"$1", :_, lane}, [], [:"$1"]}])
 
-  @doc "Adds to a counter, which begins at 0."
+  @doc "Adds to a number, which begins at 0."
   @spec count(term(), integer()) :: integer()
   def count(key, n \\ 1), do: :ets.update_counter(@numbers, key, n, {key, 0})
 
-  @spec set(term(), term()) :: true
+  @spec set(term(), integer()) :: true
   def set(key, value), do: :ets.insert(@numbers, {key, value})
 
-  @spec get(term(), term()) :: term()
-  def get(key, default \\ nil) do
-    case :ets.lookup(@numbers, key) do
-      [{_key, value}] -> value
-      [] -> default
-    end
+  @spec get(term()) :: integer() | nil
+  def get(key) do
+    with [{_key, value}] <- :ets.lookup(@numbers, key), do: value, else: ([] -> nil)
   end
 
   @doc "The numbers whose key is `{name, label}`, by label."
-  @spec labelled(atom()) :: [{term(), term()}]
-  def labelled(name),
-    do: Enum.sort(:ets.select(@numbers, [{{{name, :"$1"}, :"$2"}, [], [{{:"$1", :"$2"}}]}]))
+  @spec labelled(atom()) :: [{term(), integer()}]
+  def labelled(name), do: for({{^name, label}, n} <- :ets.tab2list(@numbers), do: {label, n})
 end

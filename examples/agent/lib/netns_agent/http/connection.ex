@@ -4,8 +4,6 @@ defmodule NetnsAgent.Http.Connection do
   by a name that it goes by. What was asked for is `NetnsAgent.Http.Router`'s business.
   """
 
-  require Logger
-
   alias NetnsAgent.{Config, Http, Http.Router}
 
   # ms and bytes until the request's line and headers are there, and then for what a client still sends.
@@ -17,72 +15,62 @@ defmodule NetnsAgent.Http.Connection do
 
   @always "connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
 
-  @spec serve(:gen_tcp.socket(), Config.t()) :: :ok
+  @spec serve(:gen_tcp.socket(), Config.t()) :: term()
   def serve(socket, config) do
     receive do
       :yours -> :ok
     end
 
     with {:ok, head} <- Http.in_stage(:asking, fn -> read(socket, "", now() + @timeout) end) do
-      {method, answer} = answer(head, socket, config)
-
-      Http.in_stage(:taking, fn -> :gen_tcp.send(socket, format(method, answer)) end)
+      answer = head |> answer(socket, config) |> format(head)
+      Http.in_stage(:taking, fn -> :gen_tcp.send(socket, answer) end)
 
       # Closing with unread bytes resets the connection, and the client may lose the answer: tcp(7).
       :gen_tcp.shutdown(socket, :write)
       Http.in_stage(:answered, fn -> drain(socket, now() + @linger, @max_rest) end)
     end
-
-    :gen_tcp.close(socket)
   end
-
-  defp now, do: System.monotonic_time(:millisecond)
 
   # One that is too long is read as far as it shows that.
   defp read(socket, head, deadline) do
     if head =~ "\r\n\r\n" or byte_size(head) > @max_head do
       {:ok, head}
     else
-      with {:ok, more} <- :gen_tcp.recv(socket, 0, max(deadline - now(), 0)),
+      with {:ok, more} <- receive_until(socket, deadline),
            do: read(socket, head <> more, deadline)
     end
   end
 
   defp drain(socket, deadline, left) do
-    with {:ok, bytes} when byte_size(bytes) < left <-
-           :gen_tcp.recv(socket, 0, max(deadline - now(), 0)),
+    with {:ok, bytes} when byte_size(bytes) < left <- receive_until(socket, deadline),
          do: drain(socket, deadline, left - byte_size(bytes))
   end
 
+  defp receive_until(socket, deadline), do: :gen_tcp.recv(socket, 0, max(deadline - now(), 0))
+
+  defp now, do: System.monotonic_time(:millisecond)
+
   # A page from elsewhere can make its own name lead here (DNS rebinding), or have its visitors' browsers
   # send what it likes. The first calls the agent by a wrong name, and the second says where it is from.
-  defp answer(head, socket, config) do
-    {line, _} = split(head, "\r\n")
-    {head, _} = split(head, "\r\n\r\n")
+  defp answer(bytes, socket, config) do
+    [line | _] = :binary.split(bytes, "\r\n")
+    [head | _] = :binary.split(bytes, "\r\n\r\n")
 
-    with :ok <- check(byte_size(line) <= @max_line, 414),
-         :ok <- check(byte_size(head) <= @max_head, 431),
+    with {414, true} <- {414, byte_size(line) <= @max_line},
+         {431, true} <- {431, byte_size(head) <= @max_head},
          {:ok, {:http_request, method, target, version}, rest} <-
            :erlang.decode_packet(:http_bin, head <> "\r\n\r\n", []),
          {:ok, headers} <- headers(rest, []),
          {:ok, host, target} <- host(target, for({:Host, host} <- headers, do: host), version),
-         :ok <- check(own?(host, socket, config), 421),
-         :ok <- check(not Enum.any?(headers, &foreign?(&1, host)), 403),
-         {path, query} = split(target, "?"),
-         {:ok, query} <- query(query) do
-      {method, route(method, path, query, config)}
+         {421, true} <- {421, own?(host, socket, config)},
+         origins = for({"Origin", origin} <- headers, do: origin),
+         {403, true} <- {403, origins -- ["http://" <> host, "https://" <> host] == []} do
+      [path | query] = :binary.split(target, "?")
+      Router.answer(method, path, URI.decode_query(Enum.join(query)), config)
     else
-      status when is_integer(status) -> {:GET, Router.text(status)}
-      _ -> {:GET, Router.text(400)}
+      {status, false} -> Router.text(status)
+      _ -> Router.text(400)
     end
-  end
-
-  defp check(true, _status), do: :ok
-  defp check(false, status), do: status
-
-  defp split(bytes, mark) do
-    [first | rest] = :binary.split(bytes, mark)
-    {first, IO.iodata_to_binary(rest)}
   end
 
   defp headers(rest, done) do
@@ -103,36 +91,13 @@ defmodule NetnsAgent.Http.Connection do
   defp own?(host, socket, config) do
     {:ok, {ip, _port}} = :inet.sockname(socket)
     name = host |> String.replace(~r/:\d*$/, "") |> String.downcase()
-    name in ["localhost", text(ip), "[#{text(ip)}]" | config.hosts]
+    name in ["localhost", Http.host(ip) | config.hosts]
   end
 
-  defp text({0, 0, 0, 0, 0, 0xFFFF, _, _} = ip), do: text(:inet.ipv4_mapped_ipv6_address(ip))
-  defp text(ip), do: ip |> :inet.ntoa() |> to_string()
-
-  defp foreign?({"Origin", origin}, host),
-    do: origin not in ["http://" <> host, "https://" <> host]
-
-  defp foreign?(_header, _host), do: false
-
-  defp query(text) do
-    {:ok, URI.decode_query(text)}
-  rescue
-    # A "%" that begins nothing.
-    ArgumentError -> :error
-  end
-
-  defp route(method, path, query, config) do
-    Router.answer(method, path, query, config)
-  rescue
-    error ->
-      Logger.error("netns_agent: " <> Exception.format(:error, error, __STACKTRACE__))
-      Router.text(500)
-  end
-
-  defp format(method, {status, headers, body}) do
+  defp format({status, headers, body}, head) do
     lines = for {name, value} <- headers, do: [name, ": ", value, "\r\n"]
     length = "content-length: #{IO.iodata_length(body)}\r\n"
-    body = if method == :HEAD, do: "", else: body
+    body = if String.starts_with?(head, "HEAD "), do: "", else: body
     ["HTTP/1.1 #{status} \r\n", @always, length, lines, "\r\n", body]
   end
 end

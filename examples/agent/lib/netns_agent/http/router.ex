@@ -14,10 +14,10 @@ defmodule NetnsAgent.Http.Router do
           answer()
   def answer(method, path, query, config) when method in [:GET, :HEAD] do
     case path do
-      "/" -> {200, Page.headers(), Page.document()}
+      "/" -> Page.document()
       "/namespaces" -> json(200, Page.content(query["q"] || "", config))
       "/metrics" -> {200, @metrics, Metrics.text()}
-      "/cluster" -> json(200, Cluster.overview())
+      "/cluster" -> json(200, Http.in_stage(:checking, &Cluster.overview/0))
       "/check" -> text(405)
       _ -> text(404)
     end
@@ -27,10 +27,18 @@ defmodule NetnsAgent.Http.Router do
     with %{"netns" => id, "port" => port} <- query,
          {port, ""} when port in 1..65_535 <- Integer.parse(port),
          {timeout, ""} when timeout in 1..max <- Integer.parse(query["timeout"] || "#{max}"),
-         address = to_charlist(query["address"] || "127.0.0.1"),
+         address = :binary.bin_to_list(query["address"] || "127.0.0.1"),
          {:ok, address} <- :inet.parse_strict_address(address) do
       options = [address: address, timeout: timeout]
-      checked(Http.in_stage(:checking, fn -> NetnsAgent.check(id, port, options) end))
+
+      case Http.in_stage(:checking, fn -> NetnsAgent.check(id, port, options) end) do
+        {:error, :no_such_namespace} ->
+          json(404, %{error: "no such namespace"})
+
+        {:ok, check} ->
+          status = if check.result == :open, do: 200, else: 503
+          json(status, %{result: check.result, ms: check.took / 1_000, error: check.text})
+      end
     else
       _ -> json(400, %{error: "expected netns=ID&port=PORT, and perhaps address=IP&timeout=MS"})
     end
@@ -41,13 +49,6 @@ defmodule NetnsAgent.Http.Router do
   @doc "An answer that is its status only."
   @spec text(100..599) :: answer()
   def text(status), do: {status, [{"content-type", "text/plain"}], "#{status}\n"}
-
-  defp checked({:error, _}), do: json(404, %{error: "no such namespace"})
-
-  defp checked({:ok, check}) do
-    body = %{result: check.result, ms: check.took / 1_000, error: check.text}
-    json(if(check.result == :open, do: 200, else: 503), body)
-  end
 
   defp json(status, body), do: {status, [{"content-type", "application/json"}], Text.json(body)}
 end
