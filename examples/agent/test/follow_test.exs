@@ -135,23 +135,18 @@ defmodule NetnsAgent.FollowTest do
           NetnsAgent.Discovery,
           NetnsAgent.Scraper.name(:healthy),
           NetnsAgent.Metrics,
-          NetnsAgent.Store
+          NetnsAgent.Connections
         ] do
       pid = Process.whereis(process)
       Process.exit(pid, :kill)
       eventually(fn -> Process.whereis(process) not in [nil, pid] end)
-      eventually(fn -> match?({:ok, {_, %{error: nil}}}, fetch(name)) end)
+      %{at: at} = await_sample(name)
+      await_sample(name, &(&1.error == nil and &1.at > at))
       eventually(fn -> served?() end)
     end
   end
 
-  # While the store is being started anew there is no table, and no port.
-  defp fetch(name) do
-    Store.fetch(name)
-  rescue
-    ArgumentError -> :error
-  end
-
+  # While the connections' supervisor is being started anew, one may be closed without an answer.
   defp served? do
     match?({200, _, _}, get("/metrics"))
   rescue

@@ -4,7 +4,8 @@ defmodule NetnsAgent.ScraperTest do
   alias NetnsAgent.{Config, Discovery.Namespace, Scraper, Store}
 
   setup do
-    start_supervised!(Store)
+    # Stopped last, with the tables.
+    start_supervised!({Agent, &Store.new/0})
     :ok
   end
 

@@ -1,5 +1,8 @@
 defmodule NetnsAgent.Application do
-  @moduledoc "The agent's processes: what is known, and on top of it those who find out and who show."
+  @moduledoc """
+  What the agent consists of. This process owns what has to outlive the crash of any other: the tables and
+  the listening socket.
+  """
 
   use Application
 
@@ -8,16 +11,17 @@ defmodule NetnsAgent.Application do
   @impl true
   def start(_type, _args) do
     config = :netns_agent |> Application.get_all_env() |> Config.new!()
-    read = &Netlink.read/2
-    lanes = for lane <- [:fresh, :healthy, :failing], do: {Scraper, {lane, config, read}}
-    workers = lanes ++ [{Discovery, config}, Metrics, {Http, config}]
-    # A worker may crash without the others; without what is above, none of them can go on.
-    link = [workers, [strategy: :one_for_one, max_restarts: 10]]
-    workers = %{id: :workers, type: :supervisor, start: {Supervisor, :start_link, link}}
+    Store.new()
 
-    connections =
-      {Task.Supervisor, name: NetnsAgent.Connections, max_children: config.connections}
+    with {:ok, listener} <- Http.listen(config) do
+      lanes =
+        for lane <- [:fresh, :healthy, :failing], do: {Scraper, {lane, config, &Netlink.read/2}}
 
-    Supervisor.start_link([Store, connections, workers], strategy: :rest_for_one)
+      connections =
+        {Task.Supervisor, name: NetnsAgent.Connections, max_children: config.connections}
+
+      children = lanes ++ [{Discovery, config}, Metrics, connections, {Http, {listener, config}}]
+      Supervisor.start_link(children, strategy: :one_for_one, max_restarts: 10)
+    end
   end
 end

@@ -30,22 +30,24 @@ defmodule NetnsAgent.Http do
   @options [:binary, active: false, reuseaddr: true, backlog: 1_024] ++
              [send_timeout: 30_000, send_timeout_close: true]
 
-  @spec start_link(Config.t()) :: {:ok, pid()} | {:error, String.t()}
-  def start_link(config) do
-    case :gen_tcp.listen(config.port, [{:ip, config.ip} | @options]) do
-      {:ok, listener} ->
-        {:ok, port} = :inet.port(listener)
-        Store.set(:port, port)
-        Logger.info("netns_agent: http://#{host(config.ip)}:#{port}/")
-        {:ok, pid} = Task.start_link(fn -> run(listener, config) end)
-        :ok = :gen_tcp.controlling_process(listener, pid)
-        {:ok, pid}
+  @doc "Opens the listening socket, which is the calling process's, as is the table of those that may give way."
+  @spec listen(Config.t()) :: {:ok, :gen_tcp.socket()} | {:error, String.t()}
+  def listen(%{ip: ip, port: port}) do
+    :ets.new(@table, [:ordered_set, :public, :named_table])
+    url = &"http://#{host(ip)}:#{&1}/"
 
+    with {:ok, listener} <- :gen_tcp.listen(port, [{:ip, ip} | @options]) do
+      {:ok, port} = :inet.port(listener)
+      Store.set(:port, port)
+      Logger.info("netns_agent: #{url.(port)}")
+      {:ok, listener}
+    else
       {:error, reason} ->
-        url = "http://#{host(config.ip)}:#{config.port}/"
-        {:error, "cannot listen on #{url}: #{:inet.format_error(reason)}"}
+        {:error, "cannot listen on #{url.(port)}: #{:inet.format_error(reason)}"}
     end
   end
+
+  def start_link({listener, config}), do: Task.start_link(fn -> accept(listener, config) end)
 
   @doc "The port it listens on, for those who configured 0."
   @spec port() :: :inet.port_number() | nil
@@ -65,11 +67,6 @@ defmodule NetnsAgent.Http do
     result = fun.()
     :ets.delete(@table, row)
     result
-  end
-
-  defp run(listener, config) do
-    :ets.new(@table, [:ordered_set, :public, :named_table])
-    accept(listener, config)
   end
 
   defp accept(listener, config) do

@@ -29,26 +29,13 @@ defmodule NetnsAgent.Scraper do
   def name(lane), do: Module.concat(__MODULE__, lane)
 
   @impl true
-  def init({_lane, config, _read} = state) do
-    Process.send_after(self(), :round, config.scrape_every)
-    {:ok, state}
-  end
+  def init({_lane, config, _read} = state), do: {:ok, state, config.scrape_every}
 
   @impl true
-  def handle_cast(:round, state) do
-    run(state)
-    {:noreply, state, :hibernate}
-  end
+  def handle_cast(:round, state), do: handle_info(:timeout, state)
 
   @impl true
-  def handle_info(:round, {_lane, %{scrape_every: every}, _read} = state) do
-    took = div(run(state), 1_000)
-    Process.send_after(self(), :round, every - rem(took, every))
-    {:noreply, state, :hibernate}
-  end
-
-  # Returns how long it took, in µs.
-  defp run({lane, config, read}) do
+  def handle_info(:timeout, {lane, %{scrape_every: every} = config, read} = state) do
     namespaces = Store.namespaces(lane)
     {took, :ok} = :timer.tc(fn -> read_all(namespaces, config, read) end)
 
@@ -57,7 +44,9 @@ defmodule NetnsAgent.Scraper do
       Store.set({:round_took, lane}, took)
     end
 
-    took
+    # What was read is in the store, and its copy here of no use until the next round.
+    :erlang.garbage_collect()
+    {:noreply, state, every - rem(div(took, 1_000), every)}
   end
 
   # A process may have ended while others are still in its namespace, which then are asked for by the next path.

@@ -3,10 +3,8 @@ defmodule NetnsAgent.Store do
   What is known now: the namespaces with their last samples, and the agent's own numbers.
 
   Tables in memory, written by those who find out and read by those who show it, without a process in
-  between. This process only owns them, so that they outlive the crash of any other.
+  between.
   """
-
-  use Agent
 
   alias NetnsAgent.{Discovery.Namespace, Sample}
 
@@ -18,9 +16,13 @@ defmodule NetnsAgent.Store do
 
   @type row :: {Namespace.t(), Sample.t() | nil}
 
-  def start_link(_) do
-    make = &:ets.new(&1, [:named_table, :public, :ordered_set, read_concurrency: true])
-    Agent.start_link(fn -> Enum.map([@namespaces, @numbers], make) end, name: __MODULE__)
+  @doc "Makes the tables. They go with the calling process, which is the one that starts the application."
+  @spec new() :: :ok
+  def new do
+    for table <- [@namespaces, @numbers],
+        do: :ets.new(table, [:named_table, :public, :ordered_set, read_concurrency: true])
+
+    :ok
   end
 
   @doc "Keeps a namespace: `:known` with its sample, `:new` without one, also if its id was another's."

@@ -17,13 +17,7 @@ defmodule NetnsAgent.Text do
       ~S(ü\\\\\\xFF\\x0A)
   """
   @spec readable(binary()) :: String.t()
-  def readable(bytes) do
-    if plain?(bytes), do: :binary.copy(bytes), else: bytes |> pieces() |> IO.iodata_to_binary()
-  end
-
-  # Most are, and this takes half of the time.
-  defp plain?(<<c, rest::binary>>) when c in 0x20..0x7E and c != ?\\, do: plain?(rest)
-  defp plain?(rest), do: rest == ""
+  def readable(bytes), do: bytes |> pieces() |> IO.iodata_to_binary()
 
   defp pieces(""), do: []
   defp pieces("\\" <> rest), do: ["\\\\" | pieces(rest)]
