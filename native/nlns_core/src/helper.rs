@@ -20,8 +20,8 @@ pub(crate) struct Helper {
     pub(crate) key: AtomicU64,
     /// Written by the helper itself only, after it has moved, and by the manager once its thread is gone.
     place: Mutex<Option<Place>>,
-    /// It was taken out of the idle set and counted as awake.
-    woken: AtomicBool,
+    /// When it was taken out of the idle set and counted as awake, in nanoseconds since the start; 0 once it has
+    /// taken note of that.
     woken_at: AtomicU64,
     /// Before anything else it must leave, or see whether the path still leads where it is.
     check_requested: AtomicBool,
@@ -79,7 +79,6 @@ impl Helper {
             id,
             key: AtomicU64::new(0),
             place: Mutex::default(),
-            woken: AtomicBool::new(false),
             woken_at: AtomicU64::new(0),
             check_requested: AtomicBool::new(false),
             bound: AtomicI32::new(0),
@@ -92,25 +91,19 @@ impl Helper {
 
     /// Wakes it. Only for the thread that took it out of the idle set.
     pub(crate) fn wake(&self, now: Duration) {
-        self.woken_at
-            .store(now.as_nanos() as u64, Ordering::Relaxed);
-        self.woken.store(true, Ordering::Release);
+        let now = (now.as_nanos() as u64).max(1);
+        self.woken_at.store(now, Ordering::Release);
         self.unparker.unpark();
-    }
-
-    /// Returns when it was woken last.
-    pub(crate) fn woken_at(&self) -> Duration {
-        Duration::from_nanos(self.woken_at.load(Ordering::Relaxed))
     }
 
     /// Returns whether it was woken, and has not taken note of it.
     pub(crate) fn is_woken(&self) -> bool {
-        self.woken.load(Ordering::Acquire)
+        self.woken_at.load(Ordering::Acquire) != 0
     }
 
-    /// Takes note of having been woken. Only after its turn says that it is awake.
-    pub(crate) fn clear_woken(&self) {
-        self.woken.store(false, Ordering::Release);
+    /// Takes note of having been woken, and returns when that was. Only after its turn says that it is awake.
+    pub(crate) fn note_woken(&self) -> Duration {
+        Duration::from_nanos(self.woken_at.swap(0, Ordering::AcqRel))
     }
 
     /// Asks it to leave `path`; `false` if it is not there. `leave_request` is dropped when it has left.

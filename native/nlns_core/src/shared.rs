@@ -15,7 +15,7 @@ use crate::helper::{Helper, Place};
 use crate::idle::{IdleSet, Wake};
 use crate::netns::Host;
 use crate::path::Path;
-use crate::ready::{Ready, Ticket};
+use crate::ready::Ready;
 use crate::registry::Registry;
 use crate::request::LeaveRequest;
 use crate::stats::Stats;
@@ -149,11 +149,6 @@ impl Shared {
             // A helper will look, unless all that are awake get stuck before they do.
             Wake::AlreadyAwake | Wake::Exhausted => self.request_ticks(),
         }
-    }
-
-    /// Takes the next path that this helper may serve.
-    pub(crate) fn take(&self) -> Option<Ticket<'_>> {
-        self.ready.take()
     }
 
     /// Has the manager tick.

@@ -82,7 +82,7 @@ impl Worker<'_> {
             if self.me.is_check_requested() && (self.me.must_leave() || self.leads_elsewhere()) {
                 self.leave(LeaveReason::Gone)?;
             }
-            match self.shared.take() {
+            match self.shared.ready().take() {
                 Some(ticket) => self.serve(ticket)?,
                 None => match self.rest()? {
                     Rest::Over => {}

@@ -164,8 +164,7 @@ impl Worker<'_> {
             }
         }
         self.me.turn.set(Phase::Awake);
-        self.me.clear_woken();
-        let woken_at = self.me.woken_at();
+        let woken_at = self.me.note_woken();
         self.binding
             .note_wake_up(self.shared.now().saturating_sub(woken_at));
         true
