@@ -4,7 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use nlns_core::{Error, State};
+use nlns_core::{Error, Stage, State};
+use rustix::io::Errno;
 
 use support::faults::under_faults;
 use support::netns::{Process, cookie, oracle, remove};
@@ -45,6 +46,55 @@ fn blocked_path_holds_no_other_namespace() {
         drop(let_go);
         assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok());
     }
+}
+
+#[test]
+fn file_of_another_file_system_is_opened_from_home() {
+    if lacks((5, 12), "RESOLVE_CACHED") {
+        return;
+    }
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
+        return;
+    };
+    // Its name is cached, and still a file system like FUSE may not return from the open.
+    let file = names.0.join("file");
+    std::fs::write(&file, "").unwrap();
+    pool.open(path, 0).unwrap();
+    // The helper that is in the namespace is called for the file.
+    let let_go = faults.hold_opens();
+    let waits = pool.ask(&file, 0).unwrap();
+    eventually("it opens the file", || faults.held() > 0);
+    remove(path);
+    eventually("nobody is in it", || outside() == 0);
+    drop(let_go);
+    let refused = waits.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(
+        refused.map(cookie),
+        Err(Error::new(Stage::Setns, Errno::INVAL))
+    );
+}
+
+#[test]
+fn blocked_look_from_inside_gives_the_path_to_another() {
+    if lacks((5, 12), "RESOLVE_CACHED") {
+        return;
+    }
+    let Some((pool, faults, path, _, _)) = &under_faults(FOREVER) else {
+        return;
+    };
+    settle(pool, path);
+    let let_go = faults.hold(libc::SYS_newfstatat);
+    let waits = pool.ask(path, 0).unwrap();
+    eventually("the helper there looks", || faults.held() > 0);
+    // The next look returns.
+    faults.heal();
+    let answer = waits.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(answer.map(cookie), oracle(path, 0));
+    assert_eq!(pool.count(State::Stuck), 1);
+    drop(let_go);
+    eventually("it is back", || pool.count(State::Stuck) == 0);
+    pool.release(path);
+    assert_eq!(outside(), 0);
 }
 
 #[test]

@@ -141,6 +141,11 @@ impl Faults {
     /// which is libc's doing (`malloc`).
     pub fn hold_lookups(&self) -> Sender<()> {
         self.fail(libc::SYS_openat2, libc::EAGAIN);
+        self.hold_opens()
+    }
+
+    /// The same for those that may block.
+    pub fn hold_opens(&self) -> Sender<()> {
         let (let_go, held) = bounded(0);
         let bits = libc::O_NONBLOCK as u32;
         let flags = Argument {
