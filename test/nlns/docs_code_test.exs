@@ -6,6 +6,7 @@ defmodule Nlns.DocsCodeTest do
   for page <- ["README.md", "CHANGELOG.md" | Path.wildcard("guides/*.md")] do
     @page page
     test "code of #{page} runs" do
+      on_exit(fn -> Nlns.Guide.remove(@page) end)
       path = netns()
       @page |> File.read!() |> blocks() |> run(Path.basename(path))
       Nlns.release(path)

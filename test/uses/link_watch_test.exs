@@ -2,15 +2,14 @@ defmodule Nlns.LinkWatchTest do
   # The GenServer of guides/genserver.md, as it stands there, and more events than its socket holds.
   use Nlns.NetnsCase
 
-  setup_all do
-    [_, code] =
-      Regex.run(
-        ~r/^```elixir\n(defmodule LinkWatch.*?^end\n)/ms,
-        File.read!("guides/genserver.md")
-      )
+  alias Nlns.Guide
 
-    [{module, _beam}] = Code.compile_string(code, "guides/genserver.md")
-    %{watch: module}
+  @page "guides/genserver.md"
+
+  setup_all do
+    on_exit(fn -> Guide.remove(@page) end)
+    [watch] = Guide.compile(@page)
+    %{watch: watch}
   end
 
   test "it knows the links of each namespace, and follows changes", %{watch: watch} do

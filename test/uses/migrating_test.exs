@@ -2,25 +2,15 @@ defmodule Nlns.Uses.MigratingTest do
   # The before and after of guides/migrating.md, as they are printed there.
   use Nlns.NetnsCase
 
-  alias Nlns.Proc
+  alias Nlns.{Guide, Proc}
 
+  @page "guides/migrating.md"
   @count 100
 
   setup_all do
-    # docs_test defines them too.
-    Code.put_compiler_option(:ignore_module_conflict, true)
-    guide = File.read!("guides/migrating.md")
-
-    modules =
-      for [_, code] <- Regex.scan(~r/^```elixir\n(defmodule.*?^end\n)/ms, guide),
-          {module, _} <- Code.compile_string(code),
-          do: module
-
-    Code.put_compiler_option(:ignore_module_conflict, false)
-
-    on_exit(fn ->
-      for module <- modules, do: :code.delete(module) and :code.purge(module)
-    end)
+    on_exit(fn -> Guide.remove(@page) end)
+    [SocketBefore, SocketAfter] = Guide.compile(@page)
+    :ok
   end
 
   setup do
