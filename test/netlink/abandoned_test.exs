@@ -86,7 +86,7 @@ defmodule Nlns.Netlink.AbandonedTest do
     {pid, monitor} =
       spawn_monitor(fn ->
         for _ <- 1..50, do: Netlink.execute_async(path, :route, Links.dump())
-        fence(path)
+        exchange(path)
         send(test, :asked)
         receive(do: (:never -> :ok))
       end)
@@ -99,11 +99,11 @@ defmodule Nlns.Netlink.AbandonedTest do
     assert_clean(path, sockets, memory)
   end
 
-  defp fence(path), do: assert({:ok, _} = Netlink.execute(path, :route, Links.dump()))
+  defp exchange(path), do: assert({:ok, _} = Netlink.execute(path, :route, Links.dump()))
 
   # Helpers that have left have closed the sockets that they kept.
   defp assert_clean(path, sockets, memory) do
-    fence(path)
+    exchange(path)
     assert Nlns.release(path) == :ok
 
     eventually(fn ->

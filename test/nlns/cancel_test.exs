@@ -143,9 +143,6 @@ defmodule Nlns.CancelTest do
 
   defp close(error), do: error
 
-  # Answers of a path come in order: when this one is here, none is on its way.
-  defp fence(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
-
   defp spin(0), do: :ok
   defp spin(n), do: Enum.each(1..(n * 20), fn _ -> :ok end)
 end

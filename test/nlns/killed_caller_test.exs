@@ -151,8 +151,6 @@ defmodule Nlns.KilledCallerTest do
     send(pid, :end)
   end
 
-  defp fence(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
-
   defp close_opened do
     receive do
       {:opened, {:ok, fd}} -> Nlns.close_fd(fd) && close_opened()

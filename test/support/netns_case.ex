@@ -99,6 +99,9 @@ defmodule Nlns.NetnsCase do
     links
   end
 
+  @doc "Waits for the answers of a path that are on their way. They come in order, and this one's is the last."
+  def fence(path), do: assert({:error, {:socket, 93}} = Nlns.open_in_netns(path, 999))
+
   @doc "Makes a helper sleep in each of these namespaces. Only where helpers stay for ever."
   defdelegate pin(paths), to: Nlns.Settle
 
