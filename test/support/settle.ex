@@ -12,19 +12,25 @@ defmodule Nlns.Settle do
     Task.await(Task.async(fn -> pin_missing(paths) end), :infinity)
   end
 
+  @doc "Opens in a path where no helper is, until one has settled there."
+  @spec settle(Path.t()) :: :ok
+  def settle(path), do: Task.await(Task.async(fn -> open_and_settle(path) end), :infinity)
+
   defp pin_missing(paths) do
     missing = paths -- for(%{path: path} <- Nlns.info().helpers, do: path)
 
-    for path <- missing do
-      drain()
-      {:ok, fd} = Nlns.open_in_netns(path, 0)
-      Nlns.close_fd(fd)
-      await_pinned(path)
-      # For a millisecond after it fell asleep it is the first to be woken, wherever it is.
-      Process.sleep(2)
-    end
-
+    Enum.each(missing, &open_and_settle/1)
     if missing == [], do: :ok, else: pin_missing(paths)
+  end
+
+  defp open_and_settle(path) do
+    drain()
+    {:ok, fd} = Nlns.open_in_netns(path, 0)
+    Nlns.close_fd(fd)
+    await_pinned(path)
+    # For a millisecond after it fell asleep it is the first to be woken, wherever it is.
+    Process.sleep(2)
+    :ok
   end
 
   # Events are kept from the first call on.
