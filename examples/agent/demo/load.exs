@@ -86,7 +86,7 @@ defmodule Load do
     [_, kb] = Regex.run(~r/VmRSS:\s+(\d+)/, File.read!("/proc/self/status"))
 
     %{
-      round: (Store.get({:round_took, :healthy}) || 0) / 1_000,
+      round: (Store.get({:round_took, :healthy}) || 0) * 1_000,
       metrics: metrics / 1_000,
       bytes: bytes,
       memory: String.to_integer(kb),

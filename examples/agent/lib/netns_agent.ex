@@ -3,10 +3,13 @@ defmodule NetnsAgent do
   Watches the network namespaces of a machine: which there are, what their interfaces carry, and
   whether a TCP port inside answers. `README.md` has the whole picture.
 
-  These functions are what the HTTP server, other nodes and IEx ask.
+  These functions are what the HTTP server, other machines' agents and IEx ask.
   """
 
   alias NetnsAgent.{Check, Store}
+
+  # ms that the slowest node may take to answer; the others' answers are there all the same.
+  @timeout 1_000
 
   @doc "Every namespace that is followed, with its last sample, by id."
   @spec namespaces() :: [Store.row()]
@@ -48,4 +51,36 @@ defmodule NetnsAgent do
       drop_rate: rate.([:rx_dropped, :tx_dropped])
     }
   end
+
+  @doc "The summary of every machine, or why there is none."
+  @spec overview(timeout()) :: [%{atom() => term()}]
+  def overview(timeout \\ @timeout) do
+    for {node, answer} <- everywhere(:summary, [], timeout) do
+      case answer do
+        {:ok, summary} -> summary
+        {:error, text} -> %{node: node, error: text}
+      end
+    end
+  end
+
+  @doc """
+  Calls one of these functions on every machine at the same time, over Erlang distribution, which connects
+  to it if need be. Says what became of each call.
+
+      NetnsAgent.everywhere(:check, ["web", 80])
+      #=> [{:"agent@one", {:ok, {:ok, %NetnsAgent.Check{result: :open}}}}, {:"agent@two", {:error, "not connected"}}]
+  """
+  @spec everywhere(atom(), [term()], timeout()) ::
+          [{node(), {:ok, term()} | {:error, String.t()}}]
+  def everywhere(function, arguments, timeout \\ @timeout) do
+    configured = Application.get_env(:netns_agent, :nodes, [])
+    nodes = Enum.sort(Enum.uniq([node() | configured ++ Node.list()]))
+    answers = :erpc.multicall(nodes, __MODULE__, function, arguments, timeout)
+    Enum.zip(nodes, Enum.map(answers, &answer/1))
+  end
+
+  defp answer({:ok, result}), do: {:ok, result}
+  defp answer({:error, {:erpc, :noconnection}}), do: {:error, "not connected"}
+  defp answer({:error, {:erpc, :timeout}}), do: {:error, "no answer in time"}
+  defp answer(_other), do: {:error, "the agent there fails"}
 end

@@ -1,7 +1,7 @@
 defmodule NetnsAgent.ClusterTest do
   use NetnsAgent.Test.AgentCase, async: false
 
-  alias NetnsAgent.{Check, Cluster}
+  alias NetnsAgent.Check
   alias NetnsAgent.Test.Machine
 
   @names ~w(a b c)
@@ -18,7 +18,7 @@ defmodule NetnsAgent.ClusterTest do
   end
 
   defp overview(machine, timeout \\ 1_000),
-    do: Machine.call(machine, Cluster, :overview, [timeout])
+    do: Machine.call(machine, NetnsAgent, :overview, [timeout])
 
   defp counts(machine), do: machine |> overview() |> Enum.map(&(&1[:ok] || &1.error))
 
@@ -33,7 +33,7 @@ defmodule NetnsAgent.ClusterTest do
     name = Enum.find(names, &(&1 =~ "-b-1"))
     Netns.up_loopback(name)
     port = Netns.listen(name)
-    answers = Machine.call(a, Cluster, :ask, [NetnsAgent, :check, [name, port]])
+    answers = Machine.call(a, NetnsAgent, :everywhere, [:check, [name, port]])
 
     assert [
              {_, {:ok, {:error, :no_such_namespace}}},

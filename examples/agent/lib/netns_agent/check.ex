@@ -17,35 +17,27 @@ defmodule NetnsAgent.Check do
 
   @doc "Connects to `address` in the namespace (127.0.0.1), within `timeout` ms (1,000), and closes at once."
   @spec run(Namespace.t(), :inet.port_number(), keyword()) :: t()
-  def run(%Namespace{paths: paths}, port, options) do
+  def run(%Namespace{paths: [path | _]}, port, options) do
     address = Keyword.get(options, :address, {127, 0, 0, 1})
-    deadline = now() + Keyword.get(options, :timeout, 1_000)
-    {took, answer} = :timer.tc(fn -> connect(paths, address, port, deadline) end)
+    timeout = Keyword.get(options, :timeout, 1_000)
+    {took, answer} = :timer.tc(fn -> connect(path, address, port, timeout) end)
     {result, text} = result(answer)
     %__MODULE__{result: result, took: took, text: text}
   end
 
-  defp connect([path | others], address, port, deadline) do
+  defp connect(path, address, port, timeout) do
     family = if tuple_size(address) == 4, do: :inet, else: :inet6
+    deadline = now() + timeout
 
-    case Nlns.open_socket(path, family, :stream, :tcp, timeout: left(deadline)) do
-      {:ok, socket} ->
-        to = %{family: family, addr: address, port: port}
-        answer = :socket.connect(socket, to, left(deadline))
-        :socket.close(socket)
-        answer
-
-      # ENOENT: this process has ended, and another may still be in there.
-      {:error, {:open, 2}} when others != [] ->
-        connect(others, address, port, deadline)
-
-      error ->
-        error
+    with {:ok, socket} <- Nlns.open_socket(path, family, :stream, :tcp, timeout: timeout) do
+      to = %{family: family, addr: address, port: port}
+      answer = :socket.connect(socket, to, max(deadline - now(), 0))
+      :socket.close(socket)
+      answer
     end
   end
 
   defp now, do: System.monotonic_time(:millisecond)
-  defp left(deadline), do: max(deadline - now(), 0)
 
   defp result(:ok), do: {:open, nil}
   defp result({:error, :econnrefused}), do: {:refused, nil}

@@ -30,11 +30,7 @@ defmodule NetnsAgent.Discovery do
     @enforce_keys [:id, :identity, :paths]
     defstruct [:id, :identity, :paths, processes: 0]
 
-    @type t :: %__MODULE__{
-            id: String.t(),
-            identity: {inode :: pos_integer(), made :: integer() | nil},
-            paths: [binary(), ...]
-          }
+    @type t :: %__MODULE__{}
   end
 
   # Processes come and go; a few are enough to get in as long as one of them lives.
@@ -64,7 +60,7 @@ defmodule NetnsAgent.Discovery do
 
     # Files come before processes, in the order of the directories.
     places =
-      for place <- files(config.dirs) ++ processes(config.proc),
+      for place <- files(config.dirs) ++ Enum.flat_map(List.wrap(config.proc), &processes/1),
           {:ok, %{major_device: ^nsfs, inode: inode, ctime: made}} when inode != own <-
             [look(place)],
           do: Map.merge(place, %{inode: inode, made: made})
@@ -99,8 +95,6 @@ defmodule NetnsAgent.Discovery do
       %{kind: :file, name: Text.readable(name), path: dir <> "/" <> name}
     end
   end
-
-  defp processes(nil), do: []
 
   defp processes(proc) do
     pids = for name <- list(proc), {pid, ""} <- [Integer.parse(name)], do: pid

@@ -36,8 +36,9 @@ defmodule NetnsAgent.Metrics do
   defp now, do: System.monotonic_time(:millisecond)
 
   defp render do
-    families = namespaces(Store.all()) ++ agent() ++ pool(Nlns.info())
-    IO.iodata_to_binary(for {name, help, values} <- families, do: family(name, help, values))
+    (namespaces(Store.all()) ++ agent() ++ pool(Nlns.info()))
+    |> Enum.map(fn {name, help, values} -> family(name, help, values) end)
+    |> IO.iodata_to_binary()
   end
 
   defp namespaces(rows) do
@@ -63,20 +64,18 @@ defmodule NetnsAgent.Metrics do
 
   defp agent do
     by = &for {key, n} <- Store.labelled(&1), do: {labels([{&2, key}]), n}
-    took = for {lane, us} <- by.(:round_took, :lane), do: {lane, us / 1_000_000}
 
     [
       {"netns_agent_scrapes_total", "Scrapes of a namespace", Store.get(:scrapes) || 0},
       {"netns_agent_scrape_failures_total", "Scrapes that failed", by.(:failures, :at)},
       {"netns_agent_rounds_total", "Rounds of scrapes", by.(:rounds, :lane)},
-      {"netns_agent_round_duration_seconds", "How long the last round took", took},
+      {"netns_agent_round_duration_seconds", "How long the last round took",
+       by.(:round_took, :lane)},
       {"netns_agent_namespaces_come_total", "Namespaces that came", Store.get(:came) || 0},
       {"netns_agent_namespaces_gone_total", "Namespaces that went", Store.get(:gone) || 0},
       {"netns_agent_namespaces_not_followed", "Beyond max_namespaces", Store.get(:dropped) || 0}
     ]
   end
-
-  defp pool(nil), do: []
 
   defp pool(info) do
     for {key, n} <- %{info | helpers: length(info.helpers)}, is_integer(n) do

@@ -6,7 +6,7 @@ defmodule NetnsAgent.Page do
   fetched but its own.
   """
 
-  alias NetnsAgent.{Cluster, Config, Http, Sample, Store, Text}
+  alias NetnsAgent.{Config, Http, Sample, Store, Text}
 
   @external_resource path = Path.join(__DIR__, "page.html")
   @html File.read!(path)
@@ -32,20 +32,18 @@ defmodule NetnsAgent.Page do
     rows = for {%{id: id}, _sample} = row <- Store.all(), id =~ query, do: row
     # Those that need somebody's eyes come first.
     first = Enum.sort_by(rows, fn {_, sample} -> !(sample && sample.error) end)
+    info = Nlns.info()
 
     %{
       every: config.scrape_every,
       namespaces: for(row <- Enum.take(first, @limit), do: namespace(row)),
       matching: length(rows),
-      machines: Http.in_stage(:checking, &Cluster.overview/0),
-      pool: pool(Nlns.info())
+      machines: Http.in_stage(:checking, &NetnsAgent.overview/0),
+      pool: %{
+        Map.take(info, ~w(helpers max_helpers stuck waiting)a)
+        | helpers: length(info.helpers)
+      }
     }
-  end
-
-  defp pool(nil), do: nil
-
-  defp pool(info) do
-    %{Map.take(info, ~w(helpers max_helpers stuck waiting)a) | helpers: length(info.helpers)}
   end
 
   defp namespace({%{paths: [path | _]} = namespace, sample}) do

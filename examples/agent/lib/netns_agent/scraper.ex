@@ -41,7 +41,7 @@ defmodule NetnsAgent.Scraper do
 
     if namespaces != [] do
       Store.count({:rounds, lane})
-      Store.set({:round_took, lane}, took)
+      Store.set({:round_took, lane}, took / 1_000_000)
     end
 
     # What was read is in the store, and its copy here of no use until the next round.

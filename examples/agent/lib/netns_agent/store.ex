@@ -10,6 +10,7 @@ defmodule NetnsAgent.Store do
 
   @namespaces __MODULE__.Namespaces
   @numbers __MODULE__.Numbers
+  @options [:named_table, :public, :ordered_set, read_concurrency: true]
 
   @typedoc "After what became of the last reading; `:fresh` if there is none."
   @type lane :: :fresh | :healthy | :failing
@@ -18,12 +19,7 @@ defmodule NetnsAgent.Store do
 
   @doc "Makes the tables. They go with the calling process, which is the one that starts the application."
   @spec new() :: :ok
-  def new do
-    for table <- [@namespaces, @numbers],
-        do: :ets.new(table, [:named_table, :public, :ordered_set, read_concurrency: true])
-
-    :ok
-  end
+  def new, do: Enum.each([@namespaces, @numbers], &:ets.new(&1, @options))
 
   @doc "Keeps a namespace: `:known` with its sample, `:new` without one, also if its id was another's."
   @spec put(Namespace.t()) :: :new | :known
@@ -59,9 +55,7 @@ defmodule NetnsAgent.Store do
 
   @doc "Every namespace with its last sample, by id."
   @spec all() :: [row()]
-  def all,
-    do:
-      for({_id, namespace, sample, _lane} <- :ets.tab2list(@namespaces), do: {namespace, sample})
+  def all, do: :ets.select(@namespaces, [{{:_, :"$1", :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
 
   @doc "Every namespace in this lane, or in any: without its sample, which takes longer to copy."
   @spec namespaces(lane() | :_) :: [Namespace.t()]
@@ -71,15 +65,15 @@ defmodule NetnsAgent.Store do
   @spec count(term(), integer()) :: integer()
   def count(key, n \\ 1), do: :ets.update_counter(@numbers, key, n, {key, 0})
 
-  @spec set(term(), integer()) :: true
+  @spec set(term(), number()) :: true
   def set(key, value), do: :ets.insert(@numbers, {key, value})
 
-  @spec get(term()) :: integer() | nil
+  @spec get(term()) :: number() | nil
   def get(key) do
     with [{_key, value}] <- :ets.lookup(@numbers, key), do: value, else: ([] -> nil)
   end
 
   @doc "The numbers whose key is `{name, label}`, by label."
-  @spec labelled(atom()) :: [{term(), integer()}]
+  @spec labelled(atom()) :: [{term(), number()}]
   def labelled(name), do: for({{^name, label}, n} <- :ets.tab2list(@numbers), do: {label, n})
 end

@@ -4,7 +4,7 @@ defmodule NetnsAgent.Http.Router do
   can have a browser GET.
   """
 
-  alias NetnsAgent.{Cluster, Config, Http, Metrics, Page, Text}
+  alias NetnsAgent.{Config, Http, Metrics, Page, Text}
 
   @type answer :: {status :: 100..599, headers :: [{String.t(), String.t()}], body :: iodata()}
 
@@ -17,7 +17,7 @@ defmodule NetnsAgent.Http.Router do
       "/" -> Page.document()
       "/namespaces" -> json(200, Page.content(query["q"] || "", config))
       "/metrics" -> {200, @metrics, Metrics.text()}
-      "/cluster" -> json(200, Http.in_stage(:checking, &Cluster.overview/0))
+      "/cluster" -> json(200, Http.in_stage(:checking, &NetnsAgent.overview/0))
       "/check" -> text(405)
       _ -> text(404)
     end
