@@ -49,7 +49,7 @@ fn blocked_path_holds_no_other_namespace() {
 }
 
 #[test]
-fn file_of_another_file_system_is_opened_from_home() {
+fn foreign_file_is_opened_from_home() {
     if lacks((5, 12), "RESOLVE_CACHED") {
         return;
     }
@@ -75,7 +75,7 @@ fn file_of_another_file_system_is_opened_from_home() {
 }
 
 #[test]
-fn blocked_look_from_inside_gives_the_path_to_another() {
+fn blocked_look_gives_path_to_another() {
     if lacks((5, 12), "RESOLVE_CACHED") {
         return;
     }

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Error, Reply, Socket, Spec};
 
 use support::netns::Directory;
-use support::{CONFIG, PATIENCE, Running};
+use support::{CONFIG, PATIENCE, Running, key};
 
 struct Counting;
 
@@ -72,8 +72,7 @@ fn opens_allocate_and_wake_little() {
     let ask = |after| {
         let answers = sender.clone();
         let reply = Box::new(Sent { answers, after });
-        let path = path.as_os_str().as_encoded_bytes();
-        pool.0.open(path, Spec::netlink(0), reply).unwrap();
+        pool.0.open(key(&path), Spec::netlink(0), reply).unwrap();
     };
     let rounds = || {
         for _ in 0..ROUNDS {

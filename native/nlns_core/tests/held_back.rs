@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use nlns_core::{Config, Error, MAX_CLOSING, Reply, Socket, Spec};
 
 use support::faults::{Faults, under_faults};
-use support::{FOREVER, PACKET, PATIENCE, Running, descriptors, eventually};
+use support::{FOREVER, PACKET, PATIENCE, Running, descriptors, eventually, key};
 
 const NETLINK: Spec = Spec::netlink(0);
 
@@ -42,8 +42,7 @@ impl Caller {
             sender: self.sender.clone(),
             is_wanted: is_wanted.clone(),
         };
-        let path = path.as_os_str().as_encoded_bytes();
-        pool.0.open(path, spec, Box::new(reply)).unwrap();
+        pool.0.open(key(path), spec, Box::new(reply)).unwrap();
         is_wanted
     }
 
@@ -179,9 +178,8 @@ fn release_follows_held_back_requests() {
     await_held_back(pool, 1);
     let answers = caller.answers.clone();
     let (done, released) = unbounded();
-    let bytes = path.as_os_str().as_encoded_bytes();
     let on_left = Box::new(move |left| done.send((left, answers.len())).unwrap());
-    assert_eq!(pool.0.release(bytes, on_left), Ok(true));
+    assert_eq!(pool.0.release(key(path), on_left), Ok(true));
     await_held_back(pool, 2);
     drop(let_go);
     assert_eq!(released.recv_timeout(PATIENCE), Ok((Ok(()), 1)));

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
-use nlns_core::{Error, NetnsKey, Reply, Socket, Spec, Stage, State};
+use crossbeam_channel::{bounded, unbounded};
+use nlns_core::{Error, NetnsKey, Spec, Stage, State};
 
 use support::netns::{Directory, Process, cookie, oracle};
 use support::{
     Answer, CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually,
-    helpers, threads,
+    helpers, key, threads,
 };
 
 #[test]
@@ -31,26 +31,16 @@ fn more_paths_than_helpers_take_turns() {
 
 #[test]
 fn answers_keep_the_order_of_requests() {
-    struct Numbered(usize, Sender<usize>);
-    impl Reply for Numbered {
-        fn is_wanted(&self) -> bool {
-            true
-        }
-        fn answer(self: Box<Self>, result: Result<Socket, Error>) {
-            result.unwrap();
-            self.1.send(self.0).unwrap();
-        }
-    }
     let (pool, path, ..) = &alone_with(CONFIG);
     let (sender, answers) = unbounded();
     for n in 0..2_000 {
-        let reply = Box::new(Numbered(n, sender.clone()));
-        let path = path.as_os_str().as_encoded_bytes();
-        pool.0.open(path, Spec::netlink(0), reply).unwrap();
+        let sender = sender.clone();
+        pool.ask_rudely(path, move || sender.send(n).unwrap());
     }
     for n in 0..2_000 {
         assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), n);
     }
+    assert_eq!(pool.0.info().opened, 2_000);
 }
 
 #[test]
@@ -101,8 +91,7 @@ fn unwanted_request_is_not_opened() {
     let (pool, path, ..) = &alone_with(CONFIG);
     let (reply, answer) = Answer::new();
     reply.wanted.store(false, Ordering::SeqCst);
-    let bytes = path.as_os_str().as_encoded_bytes();
-    pool.0.open(bytes, Spec::netlink(0), reply).unwrap();
+    pool.0.open(key(path), Spec::netlink(0), reply).unwrap();
     assert!(answer.recv_timeout(PATIENCE).is_err());
     eventually("counted", || pool.0.info().cancelled == 1);
     assert_eq!(pool.0.info().opened, 0);

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use nlns_core::{Error, Reply, Socket, Spec};
+use crossbeam_channel::bounded;
+use nlns_core::Error;
 use rustix::process::Pid;
 use rustix::thread::sched_setaffinity;
 
@@ -43,19 +43,6 @@ fn helper_without_a_turn_goes_elsewhere() {
     assert!(times[2] < Duration::from_millis(600), "{times:?}");
 }
 
-/// An answer that waits until it may go on, and then says so.
-struct Held(Receiver<()>, Sender<()>);
-
-impl Reply for Held {
-    fn is_wanted(&self) -> bool {
-        true
-    }
-    fn answer(self: Box<Self>, _result: Result<Socket, Error>) {
-        let _ = self.0.recv();
-        let _ = self.1.send(());
-    }
-}
-
 #[test]
 fn helper_preempted_in_request_goes_elsewhere() {
     let (pool, path, ..) = &alone_with(helpers(1));
@@ -71,12 +58,12 @@ fn helper_preempted_in_request_goes_elsewhere() {
             let served = Instant::now();
             // It falls asleep, or the next request would not have to call it.
             std::thread::sleep(Duration::from_micros(100));
-            let (go_on, held) = bounded(0);
+            let (go_on, held) = bounded::<()>(0);
             let (done, is_done) = bounded(1);
-            let bytes = path.as_os_str().as_encoded_bytes();
-            pool.0
-                .open(bytes, Spec::netlink(0), Box::new(Held(held, done)))
-                .unwrap();
+            pool.ask_rudely(path, move || {
+                let _ = held.recv();
+                let _ = done.send(());
+            });
             // Only of callers that come back soon it is known that they will miss it.
             if served.elapsed() < Duration::from_micros(500) {
                 break (go_on, is_done);

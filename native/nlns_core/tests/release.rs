@@ -9,7 +9,8 @@ use nlns_core::Error;
 
 use support::faults::under_faults;
 use support::{
-    FOREVER, PATIENCE, alone_with, eventually, helpers, outside, settle, threads, threads_are_in,
+    FOREVER, PATIENCE, alone_with, eventually, helpers, key, outside, settle, threads,
+    threads_are_in,
 };
 
 #[test]
@@ -87,7 +88,6 @@ fn stopped_pool_refuses_a_release() {
     let said = Arc::new(AtomicUsize::new(0));
     let saying = said.clone();
     let released = Box::new(move |_| _ = saying.fetch_add(1, Ordering::SeqCst));
-    let path = path.as_os_str().as_encoded_bytes();
-    assert_eq!(pool.0.release(path, released), Err(Error::STOPPED));
+    assert_eq!(pool.0.release(key(path), released), Err(Error::STOPPED));
     assert_eq!(said.load(Ordering::SeqCst), 0);
 }

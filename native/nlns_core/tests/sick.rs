@@ -13,7 +13,7 @@ use nlns_core::{Config, Error, Pool, Spec, State};
 use support::netns::Directory;
 use support::{
     Answer, CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually,
-    helpers, settle,
+    helpers, key, settle,
 };
 
 #[test]
@@ -109,8 +109,7 @@ fn waiting_releases_are_bounded() {
     let release = |n| {
         let sender = sender.clone();
         let released = Box::new(move |_| sender.send(n).unwrap());
-        pool.0
-            .release(path.as_os_str().as_encoded_bytes(), released)
+        pool.0.release(key(path), released)
     };
     for n in 0..max_queue {
         assert_eq!(release(n), Ok(true));
@@ -162,8 +161,7 @@ fn refusals_by_stuck_helpers_are_counted() {
     let let_go = pool.hold(sick);
     let (given_up, answer) = Answer::new();
     given_up.wanted.store(false, Ordering::SeqCst);
-    let path = well.as_os_str().as_encoded_bytes();
-    pool.0.open(path, Spec::netlink(0), given_up).unwrap();
+    pool.0.open(key(&well), Spec::netlink(0), given_up).unwrap();
     for _ in 0..3 {
         assert_eq!(pool.open(&well, 0).err(), Some(Error::BUSY));
     }

@@ -11,7 +11,7 @@ use nlns_core::netlink::frame::{HEADER, Messages};
 use nlns_core::netlink::{Exchange, ExchangeReply, Outcome, Refusal};
 use nlns_core::{Error, Reply};
 
-use super::{PATIENCE, Running};
+use super::{PATIENCE, Running, key};
 
 pub const ROUTE: u32 = 0;
 pub const FIB_LOOKUP: u32 = 10;
@@ -182,8 +182,10 @@ impl Running {
         max_reply: usize,
         timeout: Option<Duration>,
     ) -> Answered {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let exchange = Exchange::new(protocol, request, max_reply, deadline)?;
         let (reply, answer) = ExchangeAnswer::new();
-        self.submit(path, protocol, request, max_reply, timeout, reply)?;
+        self.0.exchange(key(path), exchange, reply)?;
         answer.recv_timeout(PATIENCE).unwrap()
     }
 
@@ -194,26 +196,11 @@ impl Running {
         protocol: u32,
         request: Vec<u8>,
     ) -> (Receiver<Answered>, Arc<AtomicBool>) {
+        let exchange = Exchange::new(protocol, request, MAX_REPLY, None).unwrap();
         let (reply, answer) = ExchangeAnswer::new();
         let wanted = reply.wanted.clone();
-        self.submit(path, protocol, request, MAX_REPLY, None, reply)
-            .unwrap();
+        self.0.exchange(key(path), exchange, reply).unwrap();
         (answer, wanted)
-    }
-
-    fn submit(
-        &self,
-        path: &Path,
-        protocol: u32,
-        request: Vec<u8>,
-        max_reply: usize,
-        timeout: Option<Duration>,
-        reply: Box<ExchangeAnswer>,
-    ) -> Result<(), Error> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let exchange = Exchange::new(protocol, request, max_reply, deadline)?;
-        let path = path.as_os_str().as_encoded_bytes();
-        self.0.exchange(path, exchange, reply)
     }
 
     /// The names of the links where `path` leads.

@@ -120,9 +120,11 @@ impl Running {
     /// Asks for a release and does not wait; `None` if no helper is in the namespace.
     pub fn ask_release(&self, path: &Path) -> Option<Receiver<Result<(), Error>>> {
         let (done, released) = bounded(1);
-        let path = path.as_os_str().as_encoded_bytes();
         let on_left = Box::new(move |left| done.send(left).unwrap());
-        self.0.release(path, on_left).unwrap().then_some(released)
+        self.0
+            .release(key(path), on_left)
+            .unwrap()
+            .then_some(released)
     }
 
     /// Waits until no helper is in a namespace.
@@ -261,9 +263,8 @@ impl Reply for Rude {
 }
 
 pub fn ask_rudely(pool: &Pool, path: &Path, f: impl FnOnce() + Send + 'static) {
-    let path = path.as_os_str().as_encoded_bytes();
     let reply = Box::new(Rude(Box::new(f)));
-    pool.open(path, Spec::netlink(0), reply).unwrap();
+    pool.open(key(path), Spec::netlink(0), reply).unwrap();
 }
 
 impl Running {
@@ -295,10 +296,10 @@ impl Running {
         &self,
         path: &Path,
     ) -> impl FnOnce() -> Receiver<Result<Socket, Error>> + Send + use<> {
-        let (pool, path) = (self.0.clone(), path.as_os_str().as_encoded_bytes().to_vec());
+        let (pool, path) = (self.0.clone(), path.to_owned());
         let (reply, answer) = Answer::new();
         move || {
-            pool.open(&*path, Spec::netlink(0), reply).unwrap();
+            pool.open(key(&path), Spec::netlink(0), reply).unwrap();
             answer
         }
     }
