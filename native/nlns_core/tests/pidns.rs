@@ -4,13 +4,13 @@
 mod support;
 
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crossbeam_channel::bounded;
 use nlns_core::{Error, NetnsKey, Pool, Stage};
 
 use support::faults::{Faults, start};
-use support::netns::{cookie, in_fresh_thread, netlink, oracle, unshare_net};
+use support::netns::{Process, cookie, in_fresh_thread, oracle, unshare_net};
 use support::{FOREVER, PATIENCE, Running, eventually, settle_at_each, skipped};
 
 /// What is done to `/proc` in a pid namespace of its own, before the tests of [`inside`] run there.
@@ -109,32 +109,6 @@ fn number_of_process_elsewhere_is_unwatched() {
 /// The number that the process elsewhere has in the pid namespace outside.
 const ELSEWHERE: &str = "NLNS_TEST_ELSEWHERE";
 
-/// A process in a new network namespace, and that one's cookie. Ended and reaped when dropped.
-struct Process(Child, u64);
-
-impl Process {
-    fn start() -> Self {
-        in_fresh_thread(|| {
-            unshare_net();
-            let there = cookie(netlink(0).unwrap());
-            Self(Command::new("sleep").arg("1000").spawn().unwrap(), there)
-        })
-    }
-
-    fn end(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 const ENDED: Error = Error {
     stage: Stage::Open,
     errno: libc::ENOENT,
@@ -144,11 +118,11 @@ fn assert_numbers_mean_own_processes(pool: &Running) {
     let home = pool.open_process(std::process::id());
     let home = home.map(cookie).unwrap();
     assert!(release(pool, std::process::id()));
-    let processes = [Process::start(), Process::start()];
+    let processes = [(); 2].map(|()| Process::start_with_cookie());
     for _ in 0..3 {
-        for Process(child, there) in &processes {
+        for (process, there) in &processes {
             assert_ne!(*there, home);
-            assert_eq!(pool.open_process(child.id()).map(cookie), Ok(*there));
+            assert_eq!(pool.open_process(process.id()).map(cookie), Ok(*there));
         }
     }
     // What is at the path is another matter: its own queue, its own answer.
@@ -164,7 +138,7 @@ fn assert_numbers_mean_own_processes(pool: &Running) {
     let [released, ended] = processes;
     assert!(release(pool, released.0.id()));
     let id = ended.0.id();
-    ended.end();
+    drop(ended);
     eventually("left the dead", || pool.pinned() == 0);
     assert_eq!(pool.open_process(id).err(), Some(ENDED));
     assert_eq!(pool.open_process(id + 1_000).err(), Some(ENDED));
@@ -210,14 +184,14 @@ mod inside {
         }
         faults.fail(libc::SYS_fsopen, libc::EPERM);
         let pool = start(&faults, FOREVER);
-        let processes = [Process::start(), Process::start()];
+        let processes = [(); 2].map(|()| Process::start_with_cookie());
         for _ in 0..3 {
-            for Process(child, there) in &processes {
-                assert_eq!(pool.open_process(child.id()).map(cookie), Ok(*there));
+            for (process, there) in &processes {
+                assert_eq!(pool.open_process(process.id()).map(cookie), Ok(*there));
             }
         }
         let id = processes[0].0.id();
-        processes.into_iter().for_each(Process::end);
+        drop(processes);
         eventually("left the dead", || pool.pinned() == 0);
         assert_eq!(pool.open_process(id).err(), Some(ENDED));
         assert_eq!(pool.0.info().died, 0);
@@ -239,7 +213,7 @@ mod inside {
             return;
         };
         let process = Process::start();
-        let answer = pool.open_process(process.0.id()).map(cookie);
+        let answer = pool.open_process(process.id()).map(cookie);
         let (stage, errno) = (Stage::Open, libc::EOPNOTSUPP);
         assert_eq!(answer, Err(Error { stage, errno }));
         // Paths work all the same, and those that mean this process.
@@ -256,7 +230,7 @@ mod inside {
             return;
         };
         let process = Process::start();
-        let answer = pool.open_process(process.0.id()).map(cookie);
+        let answer = pool.open_process(process.id()).map(cookie);
         let (stage, errno) = (Stage::Thread, libc::ENOENT);
         assert_eq!(answer, Err(Error { stage, errno }));
     }
@@ -280,7 +254,7 @@ mod inside {
         let number: u32 = number.parse().unwrap();
         // The next is the thread that starts it.
         std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 2).to_string()).unwrap();
-        let namesake = Process::start();
+        let namesake = Process::start_with_cookie();
         assert_eq!(namesake.0.id(), number);
         let pool = Running::start(FOREVER);
         let path = format!("/proc/{number}/ns/net");

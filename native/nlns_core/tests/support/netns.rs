@@ -110,10 +110,17 @@ pub struct Process(Child);
 
 impl Process {
     pub fn start() -> Self {
-        Self(in_fresh_thread(|| {
+        Self::start_with_cookie().0
+    }
+
+    /// The same, and the cookie of its namespace.
+    pub fn start_with_cookie() -> (Self, u64) {
+        in_fresh_thread(|| {
             unshare_net();
-            Command::new("sleep").arg("1000").spawn().unwrap()
-        }))
+            let there = cookie(netlink(0).unwrap());
+            let process = Command::new("sleep").arg("1000").spawn().unwrap();
+            (Self(process), there)
+        })
     }
 
     /// The same, the first of a pid namespace whose procfs is mounted in `names`; if that can be had here.
