@@ -224,6 +224,17 @@ defmodule NetnsAgent.HttpTest do
     end)
   end
 
+  test "clients that do not take their answers leave no socket behind when they give way" do
+    start_agent(dirs: [], discover_every: 60_000, scrape_every: 60_000, connections: 4)
+    pretend(3_000)
+    before = sockets()
+    clients = for _ <- 1..40, do: dial()
+    for socket <- clients, do: :ok = :gen_tcp.send(socket, "GET /metrics HTTP/1.0\r\n\r\n")
+    # The last one has its answer when all before it have given way, or have been answered.
+    assert {200, _, _} = get("/metrics")
+    eventually(fn -> sockets() <= before + length(clients) + 4 end)
+  end
+
   test "clients that have ports checked that do not answer keep nobody out" do
     {one, other} = {netns(), netns()}
     Netns.connect(one, other)

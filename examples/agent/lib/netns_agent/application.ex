@@ -21,7 +21,11 @@ defmodule NetnsAgent.Application do
         {Task.Supervisor, name: NetnsAgent.Connections, max_children: config.connections}
 
       children = lanes ++ [{Discovery, config}, Metrics, connections, {Http, {listener, config}}]
-      Supervisor.start_link(children, strategy: :one_for_one, max_restarts: 10)
+      options = [strategy: :one_for_one, max_restarts: 10]
+      with {:ok, pid} <- Supervisor.start_link(children, options), do: {:ok, pid, listener}
     end
   end
+
+  @impl true
+  def stop(listener), do: :socket.close(listener)
 end

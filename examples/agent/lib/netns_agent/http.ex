@@ -7,6 +7,9 @@ defmodule NetnsAgent.Http do
   the place of another: of the oldest that has its answer, that has not said all that it asks for, that
   has a port or a machine asked, or that is taking its answer, in this order. None gives way for as long
   as the agent alone has something to do for it.
+
+  A port of `:gen_tcp` would keep descriptor and answer after its process has given way, until the client takes
+  it. A `:socket` is closed with its owner.
   """
 
   use Task, restart: :permanent
@@ -25,19 +28,21 @@ defmodule NetnsAgent.Http do
   # ms before another look whether there is room, or descriptors or memory for a connection: accept(2).
   @pause 5
 
-  # `send_timeout`: ms that an answer may take to its client, if nobody else needs the place.
-  # `backlog`: how many connections the kernel keeps that have not been taken yet.
-  @options [:binary, active: false, reuseaddr: true, backlog: 1_024] ++
-             [send_timeout: 30_000, send_timeout_close: true]
+  # How many connections the kernel keeps that have not been taken yet.
+  @backlog 1_024
 
   @doc "Opens the listening socket, which is the calling process's, as is the table of those that may give way."
-  @spec listen(Config.t()) :: {:ok, :gen_tcp.socket()} | {:error, String.t()}
+  @spec listen(Config.t()) :: {:ok, :socket.socket()} | {:error, String.t()}
   def listen(%{ip: ip, port: port}) do
     :ets.new(@table, [:ordered_set, :public, :named_table])
+    family = if tuple_size(ip) == 4, do: :inet, else: :inet6
     url = &"http://#{host(ip)}:#{&1}/"
 
-    with {:ok, listener} <- :gen_tcp.listen(port, [{:ip, ip} | @options]) do
-      {:ok, port} = :inet.port(listener)
+    with {:ok, listener} <- :socket.open(family, :stream, :tcp),
+         :ok <- :socket.setopt(listener, {:socket, :reuseaddr}, true),
+         :ok <- :socket.bind(listener, %{family: family, addr: ip, port: port}),
+         :ok <- :socket.listen(listener, @backlog),
+         {:ok, %{port: port}} <- :socket.sockname(listener) do
       Store.set(:port, port)
       Logger.info("netns_agent: #{url.(port)}")
       {:ok, listener}
@@ -70,7 +75,7 @@ defmodule NetnsAgent.Http do
   end
 
   defp accept(listener, config) do
-    case :gen_tcp.accept(listener) do
+    case :socket.accept(listener) do
       {:ok, socket} -> serve(socket, config)
       {:error, _reason} -> Process.sleep(@pause)
     end
@@ -81,8 +86,7 @@ defmodule NetnsAgent.Http do
   defp serve(socket, config) do
     case Task.Supervisor.start_child(NetnsAgent.Connections, Connection, :serve, [socket, config]) do
       {:ok, pid} ->
-        # The socket is closed with its owner, however that ends.
-        :gen_tcp.controlling_process(socket, pid)
+        :socket.setopt(socket, {:otp, :controlling_process}, pid)
         send(pid, :yours)
 
       {:error, :max_children} ->

@@ -6,16 +6,18 @@ defmodule NetnsAgent.Http.Connection do
 
   alias NetnsAgent.{Config, Http, Http.Router}
 
-  # ms and bytes until the request's line and headers are there, and then for what a client still sends.
+  # ms and bytes until the request's line and headers are there.
   @timeout 5_000
   @max_head 16_384
   @max_line 8_192
+
+  # ms that an answer may take to its client, if nobody else needs the place, and bytes that this may still send.
   @linger 30_000
   @max_rest 1_048_576
 
   @always "connection: close\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n"
 
-  @spec serve(:gen_tcp.socket(), Config.t()) :: term()
+  @spec serve(:socket.socket(), Config.t()) :: term()
   def serve(socket, config) do
     receive do
       :yours -> :ok
@@ -23,10 +25,10 @@ defmodule NetnsAgent.Http.Connection do
 
     with {:ok, head} <- Http.in_stage(:asking, fn -> read(socket, "", now() + @timeout) end) do
       answer = head |> answer(socket, config) |> format(head)
-      Http.in_stage(:taking, fn -> :gen_tcp.send(socket, answer) end)
+      Http.in_stage(:taking, fn -> :socket.send(socket, answer, @linger) end)
 
       # Closing with unread bytes resets the connection, and the client may lose the answer: tcp(7).
-      :gen_tcp.shutdown(socket, :write)
+      :socket.shutdown(socket, :write)
       Http.in_stage(:answered, fn -> drain(socket, now() + @linger, @max_rest) end)
     end
   end
@@ -46,7 +48,7 @@ defmodule NetnsAgent.Http.Connection do
          do: drain(socket, deadline, left - byte_size(bytes))
   end
 
-  defp receive_until(socket, deadline), do: :gen_tcp.recv(socket, 0, max(deadline - now(), 0))
+  defp receive_until(socket, deadline), do: :socket.recv(socket, 0, max(deadline - now(), 0))
 
   defp now, do: System.monotonic_time(:millisecond)
 
@@ -89,7 +91,7 @@ defmodule NetnsAgent.Http.Connection do
   defp host(_target, _hosts, _version), do: :error
 
   defp own?(host, socket, config) do
-    {:ok, {ip, _port}} = :inet.sockname(socket)
+    {:ok, %{addr: ip}} = :socket.sockname(socket)
     name = host |> String.replace(~r/:\d*$/, "") |> String.downcase()
     name in ["localhost", Http.host(ip) | config.hosts]
   end
