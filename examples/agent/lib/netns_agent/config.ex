@@ -50,14 +50,12 @@ defmodule NetnsAgent.Config do
   end
 
   defp value?(key, nil) when key in [:proc, :only], do: true
-  defp value?(:proc, proc), do: text?(proc)
-  defp value?(key, list) when key in [:dirs, :hosts], do: list?(list, &text?/1)
-  defp value?(:nodes, nodes), do: list?(nodes, &is_atom/1)
+  defp value?(:proc, proc), do: is_binary(proc) and proc != ""
+  defp value?(:dirs, dirs), do: is_list(dirs) and Enum.all?(dirs, &is_binary/1)
+  defp value?(:hosts, hosts), do: is_list(hosts) and Enum.all?(hosts, &is_binary/1)
+  defp value?(:nodes, nodes), do: is_list(nodes) and Enum.all?(nodes, &is_atom/1)
   defp value?(:only, only), do: is_binary(only) && Regex.compile(only)
   defp value?(:ip, ip), do: is_binary(ip) && :inet.parse_strict_address(to_charlist(ip))
   defp value?(:port, n), do: n in 0..65_535
   defp value?(_number, n), do: is_integer(n) and n > 0
-
-  defp text?(text), do: is_binary(text) and text != ""
-  defp list?(list, fun), do: is_list(list) and Enum.all?(list, fun)
 end
