@@ -17,10 +17,13 @@ defmodule NetnsAgent.Check do
 
   @doc "Connects to `address` in the namespace (127.0.0.1), within `timeout` ms (1,000), and closes at once."
   @spec run(Namespace.t(), :inet.port_number(), keyword()) :: t()
-  def run(%Namespace{paths: [path | _]}, port, options) do
+  def run(namespace, port, options) do
     address = Keyword.get(options, :address, {127, 0, 0, 1})
     timeout = Keyword.get(options, :timeout, 1_000)
-    {took, answer} = :timer.tc(fn -> connect(path, address, port, timeout) end)
+
+    {took, answer} =
+      :timer.tc(fn -> connect(Namespace.path(namespace), address, port, timeout) end)
+
     {result, text} = result(answer)
     %__MODULE__{result: result, took: took, text: text}
   end

@@ -31,6 +31,11 @@ defmodule NetnsAgent.Discovery do
     defstruct [:id, :identity, :paths, processes: 0]
 
     @type t :: %__MODULE__{}
+
+    @doc "The best path that is still there: a process may have ended while others are in its namespace."
+    @spec path(t()) :: binary()
+    def path(%{paths: [path]}), do: path
+    def path(%{paths: paths}), do: Enum.find(paths, hd(paths), &File.exists?(&1, [:raw]))
   end
 
   # Processes come and go; a few are enough to get in as long as one of them lives.

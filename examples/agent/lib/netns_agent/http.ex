@@ -23,10 +23,8 @@ defmodule NetnsAgent.Http do
   @type stage :: :answered | :asking | :checking | :taking
 
   # ms that each has before it gives way: what a client on this network sends at once is there by then.
+  # Also before another look whether there is room, or descriptors or memory for a connection: accept(2).
   @grace 10
-
-  # ms before another look whether there is room, or descriptors or memory for a connection: accept(2).
-  @pause 5
 
   # How many connections the kernel keeps that have not been taken yet.
   @backlog 1_024
@@ -77,7 +75,7 @@ defmodule NetnsAgent.Http do
   defp accept(listener, config) do
     case :socket.accept(listener) do
       {:ok, socket} -> serve(socket, config)
-      {:error, _reason} -> Process.sleep(@pause)
+      {:error, _reason} -> Process.sleep(@grace)
     end
 
     accept(listener, config)
@@ -95,7 +93,7 @@ defmodule NetnsAgent.Http do
           Task.Supervisor.terminate_child(NetnsAgent.Connections, pid)
           :ets.delete(@table, oldest)
         else
-          _ -> Process.sleep(@pause)
+          _ -> Process.sleep(@grace)
         end
 
         serve(socket, config)

@@ -9,7 +9,7 @@ defmodule NetnsAgent.Scraper do
 
   use GenServer
 
-  alias NetnsAgent.{Config, Sample, Store}
+  alias NetnsAgent.{Config, Discovery.Namespace, Sample, Store}
 
   @typedoc "Reads namespaces by their paths, lazily: an element for each, in any order."
   @type read :: ([binary()], Config.t() -> Enumerable.t({binary(), Sample.reading() | :gone}))
@@ -37,7 +37,7 @@ defmodule NetnsAgent.Scraper do
   @impl true
   def handle_info(:timeout, {lane, %{scrape_every: every} = config, read} = state) do
     namespaces = Store.namespaces(lane)
-    {took, :ok} = :timer.tc(fn -> read_all(namespaces, config, read) end)
+    {took, _} = :timer.tc(fn -> read_all(namespaces, config, read) end)
 
     if namespaces != [] do
       Store.count({:rounds, lane})
@@ -49,23 +49,13 @@ defmodule NetnsAgent.Scraper do
     {:noreply, state, every - rem(div(took, 1_000), every)}
   end
 
-  # A process may have ended while others are still in its namespace, which then are asked for by the next path.
-  # If nothing is at any of its paths any more, that is no error, only news that is late.
-  defp read_all([], _config, _read), do: :ok
-
   defp read_all(namespaces, config, read) do
-    asked = Map.new(namespaces, &{hd(&1.paths), &1})
-
-    again =
-      for {path, reading} <- read.(Map.keys(asked), config),
-          keep(asked[path].id, reading) == :gone,
-          [_ | [_ | _] = others] <- [asked[path].paths],
-          do: %{asked[path] | paths: others}
-
-    read_all(again, config, read)
+    ids = Map.new(namespaces, &{Namespace.path(&1), &1.id})
+    # If nothing is there any more, that is no error, only news that is late.
+    for {path, reading} <- read.(Map.keys(ids), config),
+        reading != :gone,
+        do: keep(ids[path], reading)
   end
-
-  defp keep(_id, :gone), do: :gone
 
   defp keep(id, reading) do
     with {:ok, {_namespace, before}} <- Store.fetch(id) do
