@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
+use crossbeam_utils::sync::Parker;
 use rustix::process::{Pid, getpid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -35,33 +36,41 @@ pub fn of_helpers() -> Vec<CpuSet> {
         .collect()
 }
 
-/// Returns whether two threads of one processor wake each other quickly enough for a helper to stay on it:
-/// an emulated processor may not. A helper stays while eight wake-ups of nine take less than 15 µs, and does
-/// more on the way than these threads. Others may have the processor for a while, so one of several rounds is
-/// enough.
+/// Returns whether a thread that another of this processor unparks wakes up quickly enough for a helper to stay
+/// on it: on an emulated processor it may not. A helper stays while eight wake-ups of nine take less than 15 µs,
+/// and does more on the way. Others may have the processor for a while, so one of several rounds is enough.
 pub fn waking_is_quick(cpu: usize) -> bool {
     const ROUNDS: usize = 20;
     const WAKE_UPS: usize = 200;
     let only = only(cpu);
-    let (ask, asked) = bounded(0);
-    let (answer, answered) = bounded(0);
+    let parker = Parker::new();
+    let unparker = parker.unparker().clone();
+    let (wake, woken_at) = bounded(1);
+    let (tell, told) = bounded(1);
     let there = std::thread::spawn(move || {
         sched_setaffinity(None, &only).unwrap();
-        asked.iter().for_each(|()| answer.send(()).unwrap());
+        loop {
+            parker.park();
+            let now = Instant::now();
+            let Ok(woken_at) = woken_at.recv() else { break };
+            tell.send(now - woken_at).unwrap();
+        }
     });
     let here = std::thread::spawn(move || {
         sched_setaffinity(None, &only).unwrap();
         let wake_up = || {
-            let began = Instant::now();
-            ask.send(()).unwrap();
-            answered.recv().unwrap();
-            began.elapsed() / 2
+            wake.send(Instant::now()).unwrap();
+            unparker.unpark();
+            told.recv().unwrap()
         };
-        (0..ROUNDS).any(|_| {
+        let is_quick = (0..ROUNDS).any(|_| {
             let mut times: Vec<_> = (0..WAKE_UPS).map(|_| wake_up()).collect();
             times.sort();
-            times[WAKE_UPS * 8 / 9] < Duration::from_micros(8)
-        })
+            times[WAKE_UPS * 8 / 9] * 2 < Duration::from_micros(15)
+        });
+        drop(wake);
+        unparker.unpark();
+        is_quick
     });
     let is_quick = here.join().unwrap();
     there.join().unwrap();
