@@ -36,7 +36,7 @@ defmodule NetnsAgent.Metrics do
   defp now, do: System.monotonic_time(:millisecond)
 
   defp render do
-    (namespaces(Store.all()) ++ agent() ++ pool(Nlns.info()))
+    (namespaces(Store.all()) ++ agent() ++ pool())
     |> Enum.map(fn {name, help, values} -> family(name, help, values) end)
     |> IO.iodata_to_binary()
   end
@@ -77,8 +77,8 @@ defmodule NetnsAgent.Metrics do
     ]
   end
 
-  defp pool(info) do
-    for {key, n} <- %{info | helpers: length(info.helpers)}, is_integer(n) do
+  defp pool do
+    for {key, n} <- Map.update!(Nlns.info(), :helpers, &length/1), is_integer(n) do
       {"nlns_#{key}#{if key in @counters, do: "_total"}", "#{key} in Nlns.info/0", n}
     end
   end

@@ -32,17 +32,14 @@ defmodule NetnsAgent.Page do
     rows = for {%{id: id}, _sample} = row <- Store.all(), id =~ query, do: row
     # Those that need somebody's eyes come first.
     first = Enum.sort_by(rows, fn {_, sample} -> !(sample && sample.error) end)
-    info = Nlns.info()
+    pool = Map.update!(Nlns.info(), :helpers, &length/1)
 
     %{
       every: config.scrape_every,
       namespaces: for(row <- Enum.take(first, @limit), do: namespace(row)),
       matching: length(rows),
       machines: Http.in_stage(:checking, &NetnsAgent.overview/0),
-      pool: %{
-        Map.take(info, ~w(helpers max_helpers stuck waiting)a)
-        | helpers: length(info.helpers)
-      }
+      pool: Map.take(pool, ~w(helpers max_helpers stuck waiting)a)
     }
   end
 
