@@ -33,7 +33,7 @@ defmodule Nlns.FaultsTest do
       single = for path <- [pinned, other], do: open(path)
       adopted = Nlns.open_socket(pinned, :inet, :dgram, :udp)
       # What is not netlink is closed by a thread of its own, soon.
-      closed? = poll(fn -> open(pinned) == :ok end)
+      closed? = poll(fn -> :ok == with({:ok, file} <- take.(), do: :file.close(file)) end)
       for {:ok, file} <- rest, do: :file.close(file)
 
       assert answers == [error: {:socket, 24}, error: {:open, 24}]
