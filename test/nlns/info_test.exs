@@ -39,6 +39,8 @@ defmodule Nlns.InfoTest do
 
   test "a pool that has done nothing has one helper and has counted nothing" do
     restart([])
+    # The manager counts it once its thread runs, and nobody waits for that.
+    eventually(fn -> assert Nlns.info().started == 1 end)
 
     assert %{paths: 0, waiting: 0, stuck: 0, opened: 0, failed: 0, refused: 0, cancelled: 0} =
              Nlns.info()
