@@ -18,7 +18,7 @@ use crate::request::{OnLeft, Request};
 
 use shard::Shard;
 
-/// So many unused paths wait for a helper that has nothing else to do; each takes some 3 KiB.
+/// So many unused paths wait until the pool is at rest; each takes some 3 KiB.
 const MAX_UNUSED: usize = 4_096;
 
 /// A shard that grows moves all it has, while callers wait for it: with so many, some 10 µs at 100,000
@@ -102,14 +102,17 @@ impl Registry {
     }
 
     /// The same, but leaves it to a later [`sweep`](Self::sweep), because a path that was just used
-    /// will often be used again; if many are left to it already, the one that is for the longest goes.
-    pub(crate) fn forget_later(&self, path: &Arc<Path>) {
-        if path.is_unused() && !path.to_be_swept.swap(true, Ordering::SeqCst) {
+    /// will often be used again; if many are left to it already, the one that is for the longest goes. Returns
+    /// whether it was left to it now.
+    pub(crate) fn forget_later(&self, path: &Arc<Path>) -> bool {
+        let is_left = path.is_unused() && !path.to_be_swept.swap(true, Ordering::SeqCst);
+        if is_left {
             self.unused.push(path.clone());
             if self.unused.len() > MAX_UNUSED {
                 self.sweep_some(1);
             }
         }
+        is_left
     }
 
     /// Drops every path that has neither requests nor a helper.

@@ -158,6 +158,13 @@ impl Shared {
         }
     }
 
+    /// Has a path forgotten that is unused, once the pool is at rest.
+    pub(crate) fn forget_later(&self, path: &Arc<Path>) {
+        if self.registry.forget_later(path) {
+            self.request_ticks();
+        }
+    }
+
     pub(crate) fn is_ticking(&self) -> bool {
         self.is_ticking.load(Ordering::SeqCst)
     }

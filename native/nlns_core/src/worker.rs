@@ -166,7 +166,7 @@ impl Worker<'_> {
     fn move_to(&self, place: Option<Place>, reason: LeaveReason) {
         if let Some(left) = self.me.set_place(place) {
             self.shared.tell_left(self.me.id, &left, reason);
-            self.shared.registry().forget_later(&left.path);
+            self.shared.forget_later(&left.path);
         }
     }
 

@@ -12,7 +12,7 @@ use nlns_core::{Error, NetnsKey, Spec, Stage, State};
 use support::netns::{Directory, Process, cookie, oracle};
 use support::{
     Answer, CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually,
-    helpers, key, threads,
+    helpers, key, open_and_settle, threads,
 };
 
 #[test]
@@ -27,6 +27,33 @@ fn more_paths_than_helpers_take_turns() {
         assert!(threads("nlns-helper") <= max_helpers);
     }
     assert!(pool.pinned() <= max_helpers);
+}
+
+#[test]
+fn used_paths_are_known_until_the_pool_rests() {
+    let (pool, held, names, _) = &alone_with(FOREVER);
+    let paths: Vec<_> = (0..20).map(|n| names.make(&n.to_string())).collect();
+    // Once the helper that is held is stuck, which takes a second, the others may rest.
+    let are_known = (0..10).any(|n| {
+        let last = names.make(&format!("last{n}"));
+        let let_go = pool.hold_now(held);
+        for path in &paths {
+            pool.open(path, 0).unwrap();
+        }
+        open_and_settle(pool, &last);
+        let woken = pool.0.info().woken;
+        eventually("it was asleep there", || {
+            pool.open(&last, 0).unwrap();
+            pool.0.info().woken > woken
+        });
+        let known = pool.0.info().paths;
+        drop(let_go);
+        known >= paths.len() + 2
+    });
+    assert!(are_known);
+    eventually("only those with a helper are", || {
+        pool.0.info().paths <= pool.pinned()
+    });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One tick: sees how helpers get on, has ready paths served, and schedules held-back jobs.
+//! One tick: sees how helpers get on, has ready paths served, schedules held-back jobs, and forgets unused paths.
 //!
 //! A helper that is at the same turn for [`OVERDUE_TICKS`] counts as awake no more, so that another is woken
 //! in its stead; for [`STUCK_TICKS`], and it must be blocked in the kernel. Ticks are counted, not time,
@@ -39,6 +39,8 @@ struct Progress {
     /// Of these, those at paths that no helper has entered yet.
     stuck_on_trial: usize,
     is_busy: bool,
+    /// One that is not stuck is busy.
+    is_working: bool,
 }
 
 impl Manager {
@@ -73,6 +75,11 @@ impl Manager {
             {
                 self.shared.set_ticking(true);
             }
+        }
+        if !progress.is_working {
+            // Not sooner: a caller that goes round many namespaces comes again. And after the ticks may have
+            // ended: a path that is left to be forgotten later asks for them.
+            self.shared.registry().sweep();
         }
     }
 
@@ -155,7 +162,9 @@ impl Watched {
 
     /// Judges what was seen, and sees to others in the place of a helper that is blocked.
     fn judge(&self, shared: &Shared, progress: &mut Progress) {
-        progress.is_busy |= self.is_busy();
+        let is_busy = self.is_busy();
+        progress.is_busy |= is_busy;
+        progress.is_working |= is_busy && !self.seen.is_stuck();
         if self.is_settling {
             shared.idle().wake_if_idle(&self.helper, shared.now());
         }

@@ -51,10 +51,6 @@ impl Worker<'_> {
         }
         loop {
             let (sleep, limit) = self.next_sleep(is_settled);
-            if sleep != Sleep::Grace {
-                // Not sooner: what goes round many namespaces comes again.
-                self.shared.registry().sweep();
-            }
             let was_woken = self.sleep(sleep, limit);
             if was_woken && (sleep != Sleep::Grace || self.is_work()) {
                 return Ok(Rest::Over);

@@ -193,7 +193,7 @@ impl Drop for ServingGuard<'_, '_, '_> {
             worker.shared.request_ticks();
         }
         if path.unschedule() {
-            worker.shared.registry().forget_later(path);
+            worker.shared.forget_later(path);
         } else {
             // At the end of its lane. This helper looks at it again before it sleeps, and if it does not
             // live to, the manager sees to it.
