@@ -226,7 +226,7 @@ defmodule Nlns.ErrorCauseTest do
     File.write!(program <> ".c", source)
     {_, 0} = System.cmd("cc", ["-pthread", "-w", "-o", program, program <> ".c"])
     port = Port.open({:spawn_executable, program}, [:binary])
-    assert_receive {^port, {:data, "ready"}}, 5_000
+    assert_receive {^port, {:data, "ready"}}, within()
     {:os_pid, pid} = Port.info(port, :os_pid)
 
     eventually(fn -> assert {:error, :enoent} = File.read_link("/proc/#{pid}/ns/net") end)

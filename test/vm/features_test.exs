@@ -44,7 +44,7 @@ defmodule Nlns.VM.FeaturesTest do
         assert open(other) == :ok
         port = Port.open({:spawn, "unshare --net cat"}, [:binary])
         Port.command(port, "x")
-        assert_receive {^port, {:data, "x"}}, 10_000
+        assert_receive {^port, {:data, "x"}}, within()
         {:os_pid, pid} = Port.info(port, :os_pid)
         {:ok, fd} = Nlns.open_fd({:pid, pid}, :inet, :dgram, :udp)
         :ok = Nlns.close_fd(fd)

@@ -170,7 +170,9 @@ defmodule Nlns.VM do
     [
       for(module <- @imported, do: "import #{inspect(module)}, warn: false\n"),
       "alias Nlns.Netns, warn: false\n",
-      "Application.load(:ex_unit)\nbegin()\n",
+      "Application.load(:ex_unit)\n",
+      "Application.put_env(:ex_unit, :assert_receive_timeout, #{within()})\n",
+      "begin()\n",
       start,
       variables
     ]
