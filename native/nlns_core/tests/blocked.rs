@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use support::faults::under_faults;
 use support::netns::{Process, cookie, oracle, remove};
-use support::{FOREVER, PATIENCE, eventually, helpers, key, lacks, outside, settle};
+use support::{FOREVER, eventually, helpers, key, lacks, outside, patience, settle};
 
 #[test]
 fn blocked_watch_holds_up_no_other() {
@@ -44,7 +44,7 @@ fn blocked_path_holds_no_other_namespace() {
         eventually("nobody is in it", || outside() == 0);
         faults.heal();
         drop(let_go);
-        assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok());
+        assert!(waits.recv_timeout(patience()).unwrap().is_ok());
     }
 }
 
@@ -67,7 +67,7 @@ fn foreign_file_is_opened_from_home() {
     remove(path);
     eventually("nobody is in it", || outside() == 0);
     drop(let_go);
-    let refused = waits.recv_timeout(PATIENCE).unwrap();
+    let refused = waits.recv_timeout(patience()).unwrap();
     assert_eq!(
         refused.map(cookie),
         Err(Error::new(Stage::Setns, Errno::INVAL))
@@ -88,7 +88,7 @@ fn blocked_look_gives_path_to_another() {
     eventually("the helper there looks", || faults.held() > 0);
     // The next look returns.
     faults.heal();
-    let answer = waits.recv_timeout(PATIENCE).unwrap();
+    let answer = waits.recv_timeout(patience()).unwrap();
     assert_eq!(answer.map(cookie), oracle(path, 0));
     assert_eq!(pool.count(State::Stuck), 1);
     drop(let_go);
@@ -111,7 +111,7 @@ fn blocked_path_served_once_it_answers() {
     // From now on all is well with the path, but not with the helper that looks it up.
     faults.heal();
     for answer in &waiting {
-        let answer = answer.recv_timeout(PATIENCE).unwrap();
+        let answer = answer.recv_timeout(patience()).unwrap();
         assert_eq!(answer.map(cookie), oracle(path, 0));
     }
     assert_eq!(pool.count(State::Stuck), 1);
@@ -143,7 +143,7 @@ fn still_blocked_path_keeps_its_helper() {
     assert!(waits.try_recv().is_err() && more.try_recv().is_err());
     drop(let_go);
     for answer in [waits, more] {
-        let answer = answer.recv_timeout(PATIENCE).unwrap();
+        let answer = answer.recv_timeout(patience()).unwrap();
         assert_eq!(answer.map(cookie), oracle(path, 0));
     }
 }

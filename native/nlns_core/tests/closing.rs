@@ -6,7 +6,7 @@ use crossbeam_channel::bounded;
 use nlns_core::Pool;
 
 use support::faults::under_faults;
-use support::{FOREVER, PATIENCE, eventually, threads};
+use support::{FOREVER, eventually, patience, threads};
 
 #[test]
 fn slow_close_keeps_no_other_waiting() {
@@ -23,7 +23,7 @@ fn slow_close_keeps_no_other_waiting() {
     let (done, closed) = bounded(1);
     let next = pool.open_packet(path);
     assert!(next.close(Box::new(move || done.send(()).unwrap())));
-    closed.recv_timeout(PATIENCE).unwrap();
+    closed.recv_timeout(patience()).unwrap();
     eventually("the others are not", || pool.0.info().closing == 3);
     drop(let_go);
     eventually("all are closed", || pool.0.info().closing == 0);
@@ -42,7 +42,7 @@ fn failed_start_takes_no_sockets() {
     let (done, closed) = bounded(1);
     let closer = || std::thread::current().name().map(str::to_owned);
     assert!(socket.close(Box::new(move || done.send(closer()).unwrap())));
-    let closer = closed.recv_timeout(PATIENCE).unwrap();
+    let closer = closed.recv_timeout(patience()).unwrap();
     assert_eq!(closer.as_deref(), Some("nlns-closer"));
 }
 

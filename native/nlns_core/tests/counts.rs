@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use nlns_core::{Config, Error, Reply, Socket, Spec};
 
 use support::netns::Directory;
-use support::{CONFIG, PATIENCE, Running, key};
+use support::{CONFIG, Running, key, patience};
 
 struct Counting;
 
@@ -50,7 +50,7 @@ impl Reply for Sent {
     fn answer(self: Box<Self>, result: Result<Socket, Error>) {
         drop(result.unwrap());
         if let Some(all_asked) = &self.after {
-            all_asked.recv_timeout(PATIENCE).unwrap();
+            all_asked.recv_timeout(patience()).unwrap();
         }
         self.answers.send(()).unwrap();
     }
@@ -79,7 +79,7 @@ fn opens_allocate_and_wake_little() {
             ask(Some(asked.clone()));
             (1..DEPTH).for_each(|_| ask(None));
             all_asked.send(()).unwrap();
-            (0..DEPTH).for_each(|_| answers.recv_timeout(PATIENCE).unwrap());
+            (0..DEPTH).for_each(|_| answers.recv_timeout(patience()).unwrap());
         }
     };
     rounds();

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use nlns_core::{Config, Error, MAX_CLOSING, Reply, Socket, Spec};
 
 use support::faults::{Faults, under_faults};
-use support::{FOREVER, PACKET, PATIENCE, Running, descriptors, eventually, key};
+use support::{FOREVER, PACKET, Running, descriptors, eventually, key, patience};
 
 const NETLINK: Spec = Spec::netlink(0);
 
@@ -48,7 +48,7 @@ impl Caller {
 
     /// The next answer's name; it must be a socket.
     fn next(&self) -> &'static str {
-        let (name, answer) = self.answers.recv_timeout(PATIENCE).unwrap();
+        let (name, answer) = self.answers.recv_timeout(patience()).unwrap();
         answer.unwrap();
         name
     }
@@ -182,7 +182,7 @@ fn release_follows_held_back_requests() {
     assert_eq!(pool.0.release(key(path), on_left), Ok(true));
     await_held_back(pool, 2);
     drop(let_go);
-    assert_eq!(released.recv_timeout(PATIENCE), Ok((Ok(()), 1)));
+    assert_eq!(released.recv_timeout(patience()), Ok((Ok(()), 1)));
     assert_eq!(pool.pinned(), 0);
 }
 
@@ -219,7 +219,7 @@ fn stop_answers_held_back_requests() {
     caller.ask(pool, path, PACKET, "packet");
     await_held_back(pool, 1);
     assert_eq!(pool.stop(), MAX_CLOSING / 2, "closers that are held");
-    let (_, answer) = caller.answers.recv_timeout(PATIENCE).unwrap();
+    let (_, answer) = caller.answers.recv_timeout(patience()).unwrap();
     assert_eq!(answer.err(), Some(Error::STOPPED));
     drop(let_go);
     eventually("all are closed", || pool.0.info().closing == 0);

@@ -15,7 +15,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use support::netlink::*;
 use support::netns::{Directory, remove};
 use support::{
-    CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually, helpers, settle,
+    CONFIG, FOREVER, Running, alone, alone_with, descriptors, eventually, helpers, patience, settle,
 };
 
 fn at(stage: Stage, errno: Errno) -> Option<Error> {
@@ -272,7 +272,7 @@ fn waiting_exchange_holds_up_no_other() {
     }
     assert!(answer.try_recv().is_err() && behind.try_recv().is_err());
     wanted.store(false, Ordering::SeqCst);
-    let behind = behind.recv_timeout(PATIENCE).unwrap();
+    let behind = behind.recv_timeout(patience()).unwrap();
     assert_eq!(names_sorted(&behind.unwrap().unwrap()), ["lo"]);
     assert_eq!(pool.0.info().cancelled, 1);
 }
@@ -305,7 +305,7 @@ fn stop_answers_a_waiting_exchange() {
     eventually("it waits", || pool.0.info().waiting == 0);
     assert_eq!(pool.stop(), 0);
     assert_eq!(
-        answer.recv_timeout(PATIENCE).unwrap().err(),
+        answer.recv_timeout(patience()).unwrap().err(),
         Some(Error::STOPPED)
     );
     drop(pool);
@@ -324,7 +324,7 @@ fn opens_and_exchanges_keep_their_order() {
             .collect();
         // The last one's answer is the last.
         let (_, last) = asked.last().unwrap();
-        assert!(last.recv_timeout(PATIENCE).unwrap().is_ok());
+        assert!(last.recv_timeout(patience()).unwrap().is_ok());
         for (exchanged, opened) in &asked[..asked.len() - 1] {
             assert!(exchanged.try_recv().unwrap().unwrap().is_ok());
             assert!(opened.try_recv().unwrap().is_ok());

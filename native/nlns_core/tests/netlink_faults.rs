@@ -6,7 +6,7 @@ use nlns_core::{Error, Stage};
 
 use support::faults::under_faults;
 use support::netlink::*;
-use support::{FOREVER, PATIENCE, descriptors, eventually, helpers};
+use support::{FOREVER, descriptors, eventually, helpers, patience};
 
 /// The kernel had no room for a part of the answer.
 const LOST: Option<Error> = Some(Error {
@@ -82,7 +82,7 @@ fn blocked_exchange_holds_up_no_other() {
         }
         assert!(answer.try_recv().is_err());
         drop(let_go);
-        let answer = answer.recv_timeout(PATIENCE).unwrap();
+        let answer = answer.recv_timeout(patience()).unwrap();
         assert_eq!(answer.unwrap().unwrap().len(), 1);
     }
 }

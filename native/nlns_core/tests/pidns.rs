@@ -11,7 +11,7 @@ use nlns_core::{Error, NetnsKey, Pool, Stage};
 
 use support::faults::{Faults, start};
 use support::netns::{Process, cookie, in_fresh_thread, oracle, unshare_net};
-use support::{FOREVER, PATIENCE, Running, eventually, settle_at_each, skipped};
+use support::{FOREVER, Running, eventually, patience, settle_at_each, skipped};
 
 /// What is done to `/proc` in a pid namespace of its own, before the tests of [`inside`] run there.
 const OUTER: &str = ":";
@@ -150,7 +150,7 @@ fn release(pool: &Running, pid: u32) -> bool {
     let told = Box::new(move |result| done.send(result).unwrap());
     let key = NetnsKey::process(pid as i32).unwrap();
     let is_pending = pool.0.release(key, told).unwrap();
-    assert!(!is_pending || left.recv_timeout(PATIENCE) == Ok(Ok(())));
+    assert!(!is_pending || left.recv_timeout(patience()) == Ok(Ok(())));
     is_pending
 }
 

@@ -11,8 +11,8 @@ use nlns_core::{Error, NetnsKey, Spec, Stage, State};
 
 use support::netns::{Directory, Process, cookie, oracle};
 use support::{
-    Answer, CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually,
-    helpers, key, open_and_settle, threads,
+    Answer, CONFIG, FOREVER, Running, alone, alone_with, descriptors, eventually, helpers, key,
+    open_and_settle, patience, threads,
 };
 
 #[test]
@@ -65,7 +65,7 @@ fn answers_keep_the_order_of_requests() {
         pool.ask_rudely(path, move || sender.send(n).unwrap());
     }
     for n in 0..2_000 {
-        assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), n);
+        assert_eq!(answers.recv_timeout(patience()).unwrap(), n);
     }
     assert_eq!(pool.0.info().opened, 2_000);
 }
@@ -81,7 +81,7 @@ fn request_after_lookup_gets_the_next() {
     std::fs::rename(&new, &link).unwrap();
     let answer = pool.ask(&link, 0).unwrap();
     drop(let_go);
-    let answer = answer.recv_timeout(PATIENCE).unwrap();
+    let answer = answer.recv_timeout(patience()).unwrap();
     assert_eq!(answer.map(cookie), oracle(&other, 0));
 }
 
@@ -104,13 +104,13 @@ fn process_ended_before_turn_is_refused() {
         )
         .unwrap();
     drop(begin);
-    arrived.recv_timeout(PATIENCE).unwrap();
+    arrived.recv_timeout(patience()).unwrap();
     drop((process, let_go));
     let ended = Error {
         stage: Stage::Open,
         errno: libc::ENOENT,
     };
-    assert_eq!(answer.recv_timeout(PATIENCE).unwrap().err(), Some(ended));
+    assert_eq!(answer.recv_timeout(patience()).unwrap().err(), Some(ended));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn unwanted_request_is_not_opened() {
     let (reply, answer) = Answer::new();
     reply.wanted.store(false, Ordering::SeqCst);
     pool.0.open(key(path), Spec::netlink(0), reply).unwrap();
-    assert!(answer.recv_timeout(PATIENCE).is_err());
+    assert!(answer.recv_timeout(patience()).is_err());
     eventually("counted", || pool.0.info().cancelled == 1);
     assert_eq!(pool.0.info().opened, 0);
 }
@@ -170,9 +170,9 @@ fn thousand_callers_are_answered_once_each() {
             std::thread::spawn(move || {
                 for n in 0..100 {
                     let answer = pool.ask(&paths[(caller + n) % paths.len()], 0).unwrap();
-                    answer.recv_timeout(PATIENCE).unwrap().unwrap();
+                    answer.recv_timeout(patience()).unwrap().unwrap();
                     // A second one would come before the sender is gone.
-                    assert!(answer.recv_timeout(PATIENCE).is_err());
+                    assert!(answer.recv_timeout(patience()).is_err());
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
             })

@@ -16,7 +16,7 @@ use rustix::thread::sched_setaffinity;
 use support::faults::under_faults;
 use support::processors::{allowed, numbers, of_helpers, only, waking_is_quick};
 use support::{
-    PATIENCE, Running, alone_with, eventually, helpers, open_and_settle, settle, skipped, tasks,
+    Running, alone_with, eventually, helpers, open_and_settle, patience, settle, skipped, tasks,
 };
 
 #[test]
@@ -75,7 +75,7 @@ fn helper_preempted_in_request_goes_elsewhere() {
             return skipped("it takes the right to a real-time priority");
         };
         drop(go_on);
-        is_done.recv_timeout(PATIENCE).unwrap();
+        is_done.recv_timeout(patience()).unwrap();
         assert!(!is_bound(here));
     }
 }
@@ -107,7 +107,7 @@ fn path_waits_for_no_other_check() {
         std::fs::rename(&path, names.0.join("gone")).unwrap();
         std::thread::sleep(Duration::from_millis(20));
         drop(busy);
-        let answer = answer.recv_timeout(PATIENCE).unwrap();
+        let answer = answer.recv_timeout(patience()).unwrap();
         faults.heal();
         drop(let_go);
         // Now and then the kernel gives it a turn before.

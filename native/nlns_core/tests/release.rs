@@ -9,7 +9,7 @@ use nlns_core::Error;
 
 use support::faults::under_faults;
 use support::{
-    FOREVER, PATIENCE, alone_with, eventually, helpers, key, outside, settle, threads,
+    FOREVER, alone_with, eventually, helpers, key, outside, patience, settle, threads,
     threads_are_in,
 };
 
@@ -38,7 +38,7 @@ fn release_of_sleeper_awaits_its_thread() {
     assert_eq!(pool.pinned(), 1);
     faults.heal();
     drop(let_go);
-    assert_eq!(released.recv_timeout(PATIENCE), Ok(Ok(())));
+    assert_eq!(released.recv_timeout(patience()), Ok(Ok(())));
     assert!(!threads_are_in(path));
     assert_eq!(pool.pinned(), 0);
 }
@@ -58,7 +58,7 @@ fn release_waits_for_a_stuck_helper() {
     assert!(released.try_recv().is_err());
     faults.heal();
     drop(let_go);
-    assert_eq!(released.recv_timeout(PATIENCE), Ok(Ok(())));
+    assert_eq!(released.recv_timeout(patience()), Ok(Ok(())));
     assert_eq!(outside(), 0);
 }
 
@@ -72,7 +72,7 @@ fn stop_fails_release_of_stuck_helper() {
     pool.await_stuck();
     let released = pool.ask_release(path).unwrap();
     assert_eq!(pool.stop(), 1);
-    assert_eq!(released.recv_timeout(PATIENCE), Ok(Err(Error::STOPPED)));
+    assert_eq!(released.recv_timeout(patience()), Ok(Err(Error::STOPPED)));
     faults.heal();
     drop(let_go);
     eventually("it has ended", || threads("nlns-helper") == 0);

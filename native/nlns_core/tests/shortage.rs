@@ -13,7 +13,7 @@ use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use support::faults::under_faults;
 use support::netns::{Directory, cookie, oracle};
 use support::processors::{numbers, only};
-use support::{FOREVER, PATIENCE, Running, alone, eventually, open_and_settle, sleeping};
+use support::{FOREVER, Running, alone, eventually, open_and_settle, patience, sleeping};
 
 #[test]
 fn existing_helpers_serve_all_without_threads() {
@@ -41,7 +41,7 @@ fn stuck_helper_replaced_once_threads_start() {
     eventually("a helper was wanted", || faults.asked_for_threads() > tried);
     assert!(waits.try_recv().is_err());
     faults.heal();
-    assert!(waits.recv_timeout(PATIENCE).unwrap().is_ok());
+    assert!(waits.recv_timeout(patience()).unwrap().is_ok());
     assert!(pool.open(&well, 0).is_ok());
     drop(let_go);
 }

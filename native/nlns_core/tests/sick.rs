@@ -12,8 +12,8 @@ use nlns_core::{Config, Error, Pool, Spec, State};
 
 use support::netns::Directory;
 use support::{
-    Answer, CONFIG, FOREVER, PATIENCE, Running, alone, alone_with, descriptors, eventually,
-    helpers, key, settle,
+    Answer, CONFIG, FOREVER, Running, alone, alone_with, descriptors, eventually, helpers, key,
+    patience, settle,
 };
 
 #[test]
@@ -26,7 +26,7 @@ fn panicking_helper_leaks_nothing() {
         pool.ask_rudely(path, || panic!("a panic that belongs to this test"));
         let behind = pool.ask(path, 0).unwrap();
         assert!(pool.open(&other, 0).is_ok());
-        assert!(behind.recv_timeout(PATIENCE).unwrap().is_ok());
+        assert!(behind.recv_timeout(patience()).unwrap().is_ok());
     }
     eventually("counted", || pool.0.info().died == 20);
     pool.release(path);
@@ -45,8 +45,8 @@ fn requests_behind_a_panic_are_served() {
             answer.0.send(ask_again()).unwrap();
             panic!("a panic that belongs to this test");
         });
-        let behind = answer.1.recv_timeout(PATIENCE).unwrap();
-        assert!(behind.recv_timeout(PATIENCE).unwrap().is_ok());
+        let behind = answer.1.recv_timeout(patience()).unwrap();
+        assert!(behind.recv_timeout(patience()).unwrap().is_ok());
         eventually("counted", || pool.0.info().died == died);
         // The next one settles for the first time again.
         pool.release(path);
@@ -66,8 +66,8 @@ fn retry_after_busy_is_served() {
             info.info().helpers.iter().all(|h| h.state != State::Stuck)
         });
     });
-    let again = answer.1.recv_timeout(PATIENCE).unwrap();
-    assert!(again.recv_timeout(PATIENCE).unwrap().is_ok());
+    let again = answer.1.recv_timeout(patience()).unwrap();
+    assert!(again.recv_timeout(patience()).unwrap().is_ok());
     assert_eq!(pool.0.info().refused, 1);
 }
 
@@ -92,7 +92,7 @@ fn stuck_helper_blocks_only_its_path() {
     assert_eq!(pool.open(&third, 0).err(), Some(Error::BUSY));
     drop((let_go, let_go_too));
     for answer in waiting {
-        assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
+        assert!(answer.recv_timeout(patience()).unwrap().is_ok());
     }
     assert!(pool.open(&third, 0).is_ok());
 }
@@ -121,12 +121,12 @@ fn waiting_releases_are_bounded() {
     drop(let_go);
     // Each once; who leaves last, and so says it, is nobody's promise.
     let mut all: Vec<_> = (0..max_queue)
-        .map(|_| said.recv_timeout(PATIENCE).unwrap())
+        .map(|_| said.recv_timeout(patience()).unwrap())
         .collect();
     all.sort_unstable();
     assert_eq!(all, (0..max_queue).collect::<Vec<_>>());
     for answer in answers {
-        assert!(answer.recv_timeout(PATIENCE).unwrap().is_ok());
+        assert!(answer.recv_timeout(patience()).unwrap().is_ok());
     }
     pool.release(path);
     assert!(said.try_recv().is_err());
@@ -165,7 +165,7 @@ fn refusals_by_stuck_helpers_are_counted() {
     for _ in 0..3 {
         assert_eq!(pool.open(&well, 0).err(), Some(Error::BUSY));
     }
-    assert!(answer.recv_timeout(PATIENCE).is_err());
+    assert!(answer.recv_timeout(patience()).is_err());
     let info = pool.0.info();
     assert_eq!((info.refused, info.cancelled), (3, 1));
     assert_eq!((info.opened, info.failed), (1, 0));

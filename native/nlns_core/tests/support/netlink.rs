@@ -11,7 +11,7 @@ use nlns_core::netlink::frame::{HEADER, Messages};
 use nlns_core::netlink::{Exchange, ExchangeReply, Outcome, Refusal};
 use nlns_core::{Error, Reply};
 
-use super::{PATIENCE, Running, key};
+use super::{Running, key, patience};
 
 pub const ROUTE: u32 = 0;
 pub const FIB_LOOKUP: u32 = 10;
@@ -186,7 +186,7 @@ impl Running {
         let exchange = Exchange::new(protocol, request, max_reply, deadline)?;
         let (reply, answer) = ExchangeAnswer::new();
         self.0.exchange(key(path), exchange, reply)?;
-        answer.recv_timeout(PATIENCE).unwrap()
+        answer.recv_timeout(patience()).unwrap()
     }
 
     /// Asks and does not wait.

@@ -10,7 +10,7 @@ use nlns_core::{Config, Error, Event, EventKind, NetnsKey, Pool, Reply, Socket, 
 use parking_lot::MutexGuard;
 
 use super::netns::{self, Directory};
-use super::{PATIENCE, alone, eventually};
+use super::{alone, eventually, patience};
 
 pub const CONFIG: Config = Config {
     max_helpers: 8,
@@ -69,7 +69,7 @@ impl Running {
     }
 
     pub fn open(&self, path: &Path, protocol: u32) -> Result<Socket, Error> {
-        self.ask(path, protocol)?.recv_timeout(PATIENCE).unwrap()
+        self.ask(path, protocol)?.recv_timeout(patience()).unwrap()
     }
 
     pub fn open_process(&self, pid: u32) -> Result<Socket, Error> {
@@ -78,7 +78,7 @@ impl Running {
 
     pub fn open_by(&self, key: NetnsKey<'_>) -> Result<Socket, Error> {
         let answer = self.ask_by(key, Spec::netlink(0))?;
-        answer.recv_timeout(PATIENCE).unwrap()
+        answer.recv_timeout(patience()).unwrap()
     }
 
     /// Asks and does not wait.
@@ -102,7 +102,7 @@ impl Running {
 
     pub fn open_packet(&self, path: &Path) -> Socket {
         let answer = self.ask_by(key(path), PACKET).unwrap();
-        answer.recv_timeout(PATIENCE).unwrap().unwrap()
+        answer.recv_timeout(patience()).unwrap().unwrap()
     }
 
     /// Asks for all of them at once, and compares each answer with a fresh thread's.
@@ -112,7 +112,7 @@ impl Running {
             .map(|path| self.ask(path, 0).unwrap())
             .collect();
         for (path, answer) in paths.iter().zip(asked) {
-            let answer = answer.recv_timeout(PATIENCE).unwrap();
+            let answer = answer.recv_timeout(patience()).unwrap();
             assert_eq!(answer.map(netns::cookie), netns::oracle(path, 0));
         }
     }
@@ -130,7 +130,7 @@ impl Running {
     /// Waits until no helper is in a namespace.
     pub fn release(&self, path: &Path) {
         if let Some(released) = self.ask_release(path) {
-            assert_eq!(released.recv_timeout(PATIENCE), Ok(Ok(())));
+            assert_eq!(released.recv_timeout(patience()), Ok(Ok(())));
         }
     }
 
@@ -164,7 +164,7 @@ impl Running {
         let (done, stopped) = bounded(1);
         self.0
             .stop(Box::new(move |stuck| done.send(stuck).unwrap()));
-        stopped.recv_timeout(PATIENCE).unwrap()
+        stopped.recv_timeout(patience()).unwrap()
     }
 }
 
@@ -208,7 +208,7 @@ pub fn next_event(pool: &Running) -> Event {
         let waker = Box::new(move || wake.send(()).unwrap());
         match pool.0.events(1, waker).pop() {
             Some(event) => return event,
-            None => woken.recv_timeout(PATIENCE).unwrap(),
+            None => woken.recv_timeout(patience()).unwrap(),
         }
     }
 }
@@ -287,7 +287,7 @@ impl Running {
             there.send(()).unwrap();
             held.recv().unwrap_or_default();
         });
-        arrived.recv_timeout(PATIENCE).unwrap();
+        arrived.recv_timeout(patience()).unwrap();
         let_go
     }
 
