@@ -10,10 +10,17 @@ defmodule Nlns.SocketAdoption do
   # socket before it removes the number from its poll set, so closing then makes the VM poll another socket's
   # descriptor. If the monitoring process were killed, the number would have no owner.
   #
+  # If the owner is killed in the middle of `:socket.close/1`, `:socket` may not report the end (seen with OTP 25).
+  # So the monitoring process looks now and then.
+  #
   # Other kinds have one descriptor, which `:socket` closes. With a second one a port would not be free when
   # `:socket.close/1` returns.
 
   alias Nlns.{Close, Native}
+
+  # In ms. How long a socket whose end was not reported may hold its namespace. Less, and each socket of a slow
+  # kind wakes a scheduler more often.
+  @look_every 1_000
 
   @doc """
   Makes a `:socket` of the descriptor of a resource, which is closed in every case, also if the caller is
@@ -54,13 +61,20 @@ defmodule Nlns.SocketAdoption do
   defp watch(socket, duplicate, owner) do
     _pid =
       spawn(fn ->
-        monitor = :socket.monitor(socket)
-
-        receive do
-          {:DOWN, ^monitor, :socket, _socket, _info} -> Native.close_after(owner, duplicate)
-        end
+        await_end(socket, :socket.monitor(socket))
+        Native.close_after(owner, duplicate)
       end)
 
     :ok
+  end
+
+  defp await_end(socket, monitor) do
+    receive do
+      {:DOWN, ^monitor, :socket, _socket, _info} -> :ok
+    after
+      @look_every ->
+        with {:ok, _duplicate} <- :socket.getopt(socket, :otp, :fd),
+             do: await_end(socket, monitor)
+    end
   end
 end

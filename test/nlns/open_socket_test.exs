@@ -82,6 +82,37 @@ defmodule Nlns.OpenSocketTest do
     eventually(fn -> assert Proc.sockets() == sockets end)
   end
 
+  # `:socket` does not report each of these ends.
+  test "owners killed while they close leave no descriptor", %{path: path, sockets: sockets} do
+    processes = length(Process.list())
+
+    kill = fn ->
+      killer = self()
+
+      {owner, monitor} =
+        spawn_monitor(fn ->
+          {:ok, socket} = Nlns.open_socket(path, :packet, :raw, 0)
+          # One that has just run is mostly killed before it begins to close.
+          Process.sleep(1)
+          send(killer, {:closes, self()})
+          :socket.close(socket)
+        end)
+
+      assert_receive {:closes, ^owner}
+      Process.exit(owner, :kill)
+      assert_receive {:DOWN, ^monitor, _, _, _}
+    end
+
+    1..4
+    |> Enum.map(fn _ -> Task.async(fn -> for _ <- 1..300, do: kill.() end) end)
+    |> Task.await_many(within())
+
+    eventually(fn ->
+      assert Proc.sockets() == sockets
+      assert length(Process.list()) == processes
+    end)
+  end
+
   test "the last close of a packet socket, which takes milliseconds, is a closer's, however it ends",
        %{path: path, sockets: sockets} do
     test = self()
