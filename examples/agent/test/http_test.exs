@@ -61,6 +61,8 @@ defmodule NetnsAgent.HttpTest do
     assert {400, _, _} = request("rubbish\r\n\r\n")
     assert {400, _, _} = request("GET / HTTP/1.1\r\nhost\r\n\r\n")
     assert {200, _, _} = request("GET /metrics HTTP/1.0\r\n\r\n")
+    # RFC 9112, 5: white space around a value is none of it.
+    assert {200, _, _} = request("GET /metrics HTTP/1.1\r\nhost: \tlocalhost \t\r\n\r\n")
   end
 
   describe "a page from elsewhere" do
@@ -233,6 +235,27 @@ defmodule NetnsAgent.HttpTest do
     # The last one has its answer when all before it have given way, or have been answered.
     assert {200, _, _} = get("/metrics")
     eventually(fn -> sockets() <= before + length(clients) + 4 end)
+  end
+
+  test "a connection whose acceptor has crashed ends by itself" do
+    {:ok, socket} = :socket.open(:inet, :stream, :tcp)
+    {_pid, monitor} = spawn_monitor(NetnsAgent.Http.Connection, :serve, [socket, nil])
+    assert_receive {:DOWN, ^monitor, _, _, :normal}, 20_000
+    :socket.close(socket)
+  end
+
+  test "connections that are killed leave no row behind" do
+    start_agent(connections: 4)
+
+    for _ <- 1..20 do
+      dial()
+      eventually(fn -> :ets.first(NetnsAgent.Http) != :"$end_of_table" end)
+      for pid <- Task.Supervisor.children(NetnsAgent.Connections), do: Process.exit(pid, :kill)
+      eventually(fn -> Task.Supervisor.children(NetnsAgent.Connections) == [] end)
+    end
+
+    assert {200, _, _} = get("/metrics")
+    assert :ets.info(NetnsAgent.Http, :size) <= 5
   end
 
   test "clients that have ports checked that do not answer keep nobody out" do

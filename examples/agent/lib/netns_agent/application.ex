@@ -10,6 +10,11 @@ defmodule NetnsAgent.Application do
 
   @impl true
   def start(_type, _args) do
+    # Code cannot be loaded without descriptors. A release has loaded all of it.
+    for app <- [:kernel, :stdlib, :elixir, :logger, :nlns, :netns_agent],
+        module <- Application.spec(app, :modules),
+        do: Code.ensure_loaded(module)
+
     config = :netns_agent |> Application.get_all_env() |> Config.new!()
     Store.new()
 

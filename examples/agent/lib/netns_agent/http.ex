@@ -75,29 +75,42 @@ defmodule NetnsAgent.Http do
   defp accept(listener, config) do
     case :socket.accept(listener) do
       {:ok, socket} -> serve(socket, config)
-      {:error, _reason} -> Process.sleep(@grace)
+      # Without descriptors one that gives way leaves its own.
+      {:error, _reason} -> make_room()
     end
 
     accept(listener, config)
   end
 
   defp serve(socket, config) do
+    # One that was killed has left its row.
+    if :ets.info(@table, :size) > config.connections, do: forget_dead()
+
     case Task.Supervisor.start_child(NetnsAgent.Connections, Connection, :serve, [socket, config]) do
       {:ok, pid} ->
         :socket.setopt(socket, {:otp, :controlling_process}, pid)
         send(pid, :yours)
 
       {:error, :max_children} ->
-        with {_stage, since, pid} = oldest <- :ets.first(@table),
-             true <- now() - since > @grace and waits?(pid) do
-          Task.Supervisor.terminate_child(NetnsAgent.Connections, pid)
-          :ets.delete(@table, oldest)
-        else
-          _ -> Process.sleep(@grace)
-        end
-
+        make_room()
         serve(socket, config)
     end
+  end
+
+  defp make_room do
+    with {_stage, since, pid} = oldest <- :ets.first(@table),
+         true <- now() - since > @grace and waits?(pid) do
+      Task.Supervisor.terminate_child(NetnsAgent.Connections, pid)
+      :ets.delete(@table, oldest)
+    else
+      _ -> Process.sleep(@grace)
+    end
+  end
+
+  defp forget_dead do
+    for {{_stage, _since, pid} = row} <- :ets.tab2list(@table),
+        not Process.alive?(pid),
+        do: :ets.delete(@table, row)
   end
 
   # On a busy machine what it waited for may be there, and only it has not got to run yet.

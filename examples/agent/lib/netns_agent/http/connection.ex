@@ -19,10 +19,15 @@ defmodule NetnsAgent.Http.Connection do
 
   @spec serve(:socket.socket(), Config.t()) :: term()
   def serve(socket, config) do
+    # If `Http` crashes before it says so, the socket was its own.
     receive do
-      :yours -> :ok
+      :yours -> talk(socket, config)
+    after
+      @timeout -> :ok
     end
+  end
 
+  defp talk(socket, config) do
     with {:ok, head} <- Http.in_stage(:asking, fn -> read(socket, "", now() + @timeout) end) do
       answer = head |> answer(socket, config) |> format(head)
       Http.in_stage(:taking, fn -> :socket.send(socket, answer, @linger) end)
@@ -77,9 +82,14 @@ defmodule NetnsAgent.Http.Connection do
 
   defp headers(rest, done) do
     case :erlang.decode_packet(:httph_bin, rest, []) do
-      {:ok, {:http_header, _, name, _, value}, rest} -> headers(rest, [{name, value} | done])
-      {:ok, :http_eoh, _} -> {:ok, done}
-      _ -> :error
+      {:ok, {:http_header, _, name, _, value}, rest} ->
+        headers(rest, [{name, String.trim(value, " \t")} | done])
+
+      {:ok, :http_eoh, _} ->
+        {:ok, done}
+
+      _ ->
+        :error
     end
   end
 
