@@ -1,12 +1,13 @@
 defmodule Nlns.CloseCostTest do
   # Whatever a close costs, no scheduler pays for it. See `native/nlns_core/src/socket.rs` for the costs.
   use Nlns.NetnsCase
-  alias Nlns.LongSchedule
+  alias Nlns.{LeftOut, LongSchedule}
 
   @af_netlink 16
   @af_packet 17
   @sol_socket 1
   @so_rcvbufforce 33
+  @mptcp 262
 
   # SOCK_STREAM to SOCK_SEQPACKET, SOCK_PACKET
   @types [1, 2, 3, 4, 5, 10]
@@ -49,7 +50,7 @@ defmodule Nlns.CloseCostTest do
   end
 
   test "a listener with unaccepted connections keeps no scheduler busy", %{path: path} do
-    for protocol <- [:tcp, 262] do
+    for protocol <- [:tcp, @mptcp], there?(path, protocol) do
       none? =
         Enum.any?(1..10, fn _ ->
           fd = listener(path, protocol)
@@ -85,6 +86,18 @@ defmodule Nlns.CloseCostTest do
     :ok = :socket.setopt_native(socket, {@sol_socket, @so_rcvbufforce}, room)
     :ok = :socket.close(socket)
     fd
+  end
+
+  defp there?(path, protocol) do
+    case Nlns.open_fd(path, :inet, :stream, protocol) do
+      {:ok, fd} ->
+        Nlns.close_fd(fd)
+        true
+
+      {:error, {:socket, 93}} when protocol == @mptcp ->
+        LeftOut.part("listeners of MPTCP, which this kernel has not (CONFIG_MPTCP)")
+        false
+    end
   end
 
   # A TCP listener with 2,000 connections in its queue, whose other ends are closed.
