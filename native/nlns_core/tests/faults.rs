@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nlns_core::{Error, Stage};
 
@@ -144,6 +145,8 @@ impl Storm {
                 // SAFETY: takes no pointer.
                 let done = unsafe { libc::setresuid(AS_IT_IS, AS_IT_IS, AS_IT_IS) };
                 assert_eq!(done, 0);
+                // A sleep takes the longer the more often it is interrupted, nanosleep(2): without end, else.
+                std::thread::sleep(Duration::from_micros(100));
             }
         });
         Self(rages, Some(thread))
