@@ -73,8 +73,10 @@ defmodule Nlns.SocketAdoption do
       {:DOWN, ^monitor, :socket, _socket, _info} -> :ok
     after
       @look_every ->
-        with {:ok, _duplicate} <- :socket.getopt(socket, :otp, :fd),
-             do: await_end(socket, monitor)
+        case :socket.getopt(socket, :otp, :fd) do
+          {:ok, _duplicate} -> await_end(socket, monitor)
+          {:error, _closed} -> :ok
+        end
     end
   end
 end
