@@ -100,10 +100,12 @@ defmodule Nlns.Arguments do
       ** (ArgumentError) unknown keys [:timout] in [timout: 100], the allowed keys are: [:timeout]
   """
   @spec options!(keyword(), keyword()) :: keyword()
-  def options!(opts, defaults) when is_list(opts), do: Keyword.validate!(opts, defaults)
+  def options!(opts, defaults) do
+    if not Keyword.keyword?(opts) do
+      raise ArgumentError, "expected a keyword list of options, got: #{inspect(opts)}"
+    end
 
-  def options!(opts, _defaults) do
-    raise ArgumentError, "expected a keyword list of options, got: #{inspect(opts)}"
+    Keyword.validate!(opts, defaults)
   end
 
   @doc "Checks that a request is the calling process's own."

@@ -87,7 +87,9 @@ defmodule Nlns.ArgumentsTest do
         {opts, message} <- [
           {[timout: 5], ~r/^unknown keys \[:timout\].* allowed keys are: \[:timeout\]$/},
           {[timeout: 5, retries: 2], ~r/^unknown keys \[:retries\]/},
-          {[:timeout], ~r/^expected a keyword list .*:timeout$/},
+          {[:timeout], "expected a keyword list of options, got: [:timeout]"},
+          {[{:timeout, 5}, 7], "expected a keyword list of options, got: [{:timeout, 5}, 7]"},
+          {[{:timeout, 5} | 7], "expected a keyword list of options, got: [{:timeout, 5} | 7]"},
           {5_000, "expected a keyword list of options, got: 5000"},
           {%{timeout: 5}, "expected a keyword list of options, got: %{timeout: 5}"}
         ] do
