@@ -111,7 +111,6 @@ impl Worker<'_> {
                 // Looking it up may take for ever, which must not hold the namespace of others. Where there
                 // is no way back, it does.
                 let _ = self.leave(reason);
-                self.shared.request_ticks();
                 self.look(path, || self.host.look_up_from_home(path.netns()))
             }
         };
@@ -145,6 +144,7 @@ impl Worker<'_> {
     /// Looks at what `path` leads to, which may block: then the path may be given to another helper.
     fn look<R>(&self, path: &Arc<Path>, look: impl FnOnce() -> R) -> R {
         self.me.set_lookup(Some(path.clone()));
+        self.shared.request_ticks();
         let seen = look();
         self.me.set_lookup(None);
         seen

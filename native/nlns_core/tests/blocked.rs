@@ -9,7 +9,9 @@ use rustix::io::Errno;
 
 use support::faults::under_faults;
 use support::netns::{Process, cookie, oracle, remove};
-use support::{FOREVER, eventually, helpers, key, lacks, outside, patience, settle};
+use support::{
+    FOREVER, eventually, has_slept_for, helpers, key, lacks, outside, patience, settle, tasks,
+};
 
 #[test]
 fn blocked_watch_holds_up_no_other() {
@@ -83,6 +85,11 @@ fn blocked_look_gives_path_to_another() {
         return;
     };
     settle(pool, path);
+    // The helper that looks has to have it tick again.
+    let manager = tasks("nlns-manager")[0];
+    eventually("the manager ticks no more", || {
+        has_slept_for(manager, Duration::from_millis(30))
+    });
     let let_go = faults.hold(libc::SYS_newfstatat);
     let waits = pool.ask(path, 0).unwrap();
     eventually("the helper there looks", || faults.held() > 0);

@@ -4,6 +4,7 @@ use std::fs::{self, DirEntry};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Returns how many descriptors this process has.
 pub fn descriptors() -> usize {
@@ -41,6 +42,18 @@ pub fn sleeping(prefix: &str) -> usize {
         .map(|task| fs::read_to_string(task.path().join("stat")).unwrap_or_default())
         .filter(|stat| stat.contains(&name) && stat.contains(") S "))
         .count()
+}
+
+/// Returns whether a thread has slept for all of this time, by how often it has given its processor up.
+pub fn has_slept_for(id: i32, time: Duration) -> bool {
+    let given_up = || {
+        let status = fs::read_to_string(format!("/proc/self/task/{id}/status")).unwrap();
+        let mut lines = status.lines().map(str::to_owned);
+        lines.find(|line| line.starts_with("voluntary_ctxt_switches"))
+    };
+    let before = given_up();
+    std::thread::sleep(time);
+    given_up() == before
 }
 
 /// Returns how many threads of this process are outside its namespace.
