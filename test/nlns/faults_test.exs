@@ -138,25 +138,31 @@ defmodule Nlns.FaultsTest do
     finish(vm)
   end
 
-  test "a dead mount keeps its helper in no namespace of others", %{paths: [path | _]} do
-    {mount, blocked} = BlockedMount.start()
+  for place <- [:below, :itself] do
+    test "a dead mount (#{place}) keeps its helper in no namespace of others", %{
+      paths: [path | _]
+    } do
+      {mount, below} = BlockedMount.start()
+      # Its attributes are asked for too, its name is not.
+      blocked = if unquote(place) == :below, do: below, else: Path.dirname(below)
 
-    vm =
-      start_vm [path: path, blocked: blocked], config: [idle_timeout: :infinity] do
-        # Called while it still naps where it has just served.
-        assert open(path) == :ok
-        spawn(fn -> open(blocked) end)
-        assert poll(fn -> Nlns.info().stuck == 1 end)
-        assert Nlns.release(path) == :ok
-        assert netns_of(helpers()) == [netns_of("/proc/self/ns/net")]
-        IO.puts("stuck")
-        assert poll(fn -> Nlns.info().stuck == 0 end)
-        assert_all_in_order()
-      end
+      vm =
+        start_vm [path: path, blocked: blocked], config: [idle_timeout: :infinity] do
+          # Called while it still naps where it has just served.
+          assert open(path) == :ok
+          spawn(fn -> open(blocked) end)
+          assert poll(fn -> Nlns.info().stuck == 1 end)
+          assert Nlns.release(path) == :ok
+          assert netns_of(helpers()) == [netns_of("/proc/self/ns/net")]
+          IO.puts("stuck")
+          assert poll(fn -> Nlns.info().stuck == 0 end)
+          assert_all_in_order()
+        end
 
-    vm = await_line(vm, "stuck")
-    BlockedMount.stop(mount)
-    finish(vm)
+      vm = await_line(vm, "stuck")
+      BlockedMount.stop(mount)
+      finish(vm)
+    end
   end
 
   test "a dead mount over a process's files is no procfs, whatever its path says", %{

@@ -186,7 +186,8 @@ impl Host {
     }
 
     /// Finds what `target` leads to, if that asks no file system that may not answer. One that was `entered`
-    /// before is taken for a namespace still.
+    /// before is taken for a namespace still: to look at each would take a sixth of the processor time of an
+    /// open, where 1,000 namespaces are used in turn (`bench/run w4`).
     pub fn look_up_cached(&self, target: &NetnsRef, entered: bool) -> Option<OpenedNetns> {
         let is_namespace = |path| OpenedNetns::is_namespace(path, &self.netns.identity) == Ok(true);
         match target {

@@ -3,7 +3,10 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, stat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, StatxFlags, fstat, makedev, openat, openat2,
+    stat, statx,
+};
 use rustix::io::{Errno, Result};
 
 use crate::error::uninterrupted;
@@ -78,11 +81,14 @@ impl OpenedNetns {
         Self::open_cached(path, FLAGS).and_then(Self::new)
     }
 
-    /// Returns whether `path` names a namespace, as `one` is, if the kernel can tell; opens nothing (`O_PATH`).
+    /// Returns whether `path` names a namespace, as `one` is, if the kernel can tell without asking another file
+    /// system: it opens nothing (`O_PATH`), and takes the attributes that are known (statx(2)).
     pub(super) fn is_namespace(path: &CStr, one: &Identity) -> Result<bool> {
         let file = Self::open_cached(path, OFlags::PATH | OFlags::CLOEXEC)?;
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let file = statx(file, c"", flags, StatxFlags::empty())?;
         // They are files of one file system, nsfs.
-        Identity::of_fd(file.as_fd()).map(|file| file.dev == one.dev)
+        Ok(makedev(file.stx_dev_major, file.stx_dev_minor) == one.dev)
     }
 
     fn open_cached(path: &CStr, flags: OFlags) -> Result<OwnedFd> {
