@@ -106,6 +106,7 @@ check-kernels:
 	scripts/test-kernel bullseye
 	scripts/test-kernel bookworm
 	scripts/test-kernel -c 8 trixie
+	scripts/test-kernel trixie selinux
 
 # Its page in a browser, its metrics, its demonstration.
 check-agent-browser: check-compile
