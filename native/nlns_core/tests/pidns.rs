@@ -16,7 +16,8 @@ use support::{FOREVER, Running, eventually, patience, settle_at_each, skipped};
 /// What is done to `/proc` in a pid namespace of its own, before the tests of [`inside`] run there.
 const OUTER: &str = ":";
 const OWN: &str = "mount -t proc proc /proc";
-const NONE: &str = "umount -l /proc 2>/dev/null || mount -t tmpfs none /proc";
+/// (There may be several, one over the other, of which a user namespace cannot unmount each.)
+const NONE: &str = "while umount -l /proc; do :; done 2>/dev/null; [ ! -e /proc/self ] || mount -t tmpfs none /proc";
 const EMPTY: &str = "mount -t tmpfs none /proc";
 
 /// Runs a test of [`inside`](mod@inside) as the first process of a pid namespace.

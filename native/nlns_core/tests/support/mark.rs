@@ -1,33 +1,43 @@
 //! A number by which each namespace can be told from all others, where the kernel has none (before Linux
-//! 5.14): the length of the loopback interface's transmit queue, which nothing uses. Every socket can ask
-//! for it, netdevice(7). An inode would not do: the next namespace may get that of the last.
+//! 5.14): the hardware address of the loopback interface, which nothing uses. Every socket can ask for it, and
+//! root of a user namespace may change it, netdevice(7). An inode would not do: the next namespace may get that
+//! of the last.
 #![allow(unsafe_code, reason = "no crate here wraps these ioctls")]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::UNIX_EPOCH;
 
-/// What is not marked has 1,000. Each process begins elsewhere, because one may look at the marks of another.
-static NEXT: LazyLock<AtomicI32> = LazyLock::new(|| {
-    let now = UNIX_EPOCH.elapsed().unwrap();
-    AtomicI32::new(1_001 + now.subsec_nanos() as i32)
-});
+/// Each process begins elsewhere, because one may look at the marks of another.
+static NEXT: LazyLock<AtomicU32> =
+    LazyLock::new(|| AtomicU32::new(UNIX_EPOCH.elapsed().unwrap().subsec_nanos()));
 
 /// Marks the namespace of a socket.
 pub fn leave(fd: BorrowedFd<'_>) {
     let mut request = request();
-    request.ifr_ifru.ifru_metric = NEXT.fetch_add(1, Ordering::Relaxed);
-    ask(fd, libc::SIOCSIFTXQLEN, &mut request);
+    let [a, b, c, d] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // A locally administered address; zeros are none.
+    let address = [2, 0, a, b, c, d].map(|byte| byte as libc::c_char);
+    let mut hardware = libc::sockaddr {
+        sa_family: libc::ARPHRD_LOOPBACK,
+        sa_data: [0; 14],
+    };
+    hardware.sa_data[..6].copy_from_slice(&address);
+    request.ifr_ifru.ifru_hwaddr = hardware;
+    ask(fd, libc::SIOCSIFHWADDR, &mut request);
 }
 
 /// Reads it.
 pub fn read(fd: BorrowedFd<'_>) -> u64 {
     let mut request = request();
-    ask(fd, libc::SIOCGIFTXQLEN, &mut request);
-    // SAFETY: the kernel has written the number; whichever it is, it is one.
-    let mark = unsafe { request.ifr_ifru.ifru_metric };
-    mark as u64
+    ask(fd, libc::SIOCGIFHWADDR, &mut request);
+    // SAFETY: the kernel has written the address; whichever bytes it has, they are one.
+    let hardware = unsafe { request.ifr_ifru.ifru_hwaddr };
+    let address = &hardware.sa_data[..6];
+    address
+        .iter()
+        .fold(0, |mark, byte| mark << 8 | u64::from(*byte as u8))
 }
 
 fn request() -> libc::ifreq {
