@@ -10,7 +10,7 @@ WITH_NETNS := scripts/with-netns
 .PHONY: help setup setup-checks build demo test check-all bench agent soak \
 	check-format check-clippy check-targets check-cargo check-loom check-mix-format check-compile \
 	check-mix check-dialyzer check-agent check-agent-browser check-agent-load check-packaging check-rust \
-	check-debian check-sanitize check-containers check-kernels check-telemetry clean
+	check-debian check-sanitize check-containers check-emulated check-kernels check-telemetry clean
 
 help:
 	@echo 'make demo    ask three namespaces for their links and addresses'
@@ -39,7 +39,7 @@ test: setup-checks check-format check-mix-format check-compile check-clippy chec
 
 # Some need root and Debian's packages, which they install.
 check-all: test check-agent-browser check-agent-load check-targets check-packaging check-rust check-debian \
-	check-sanitize check-containers check-kernels
+	check-sanitize check-containers check-emulated check-kernels
 	@echo 'every check of every kind has passed'
 
 check-format:
@@ -101,6 +101,10 @@ check-sanitize:
 
 check-containers:
 	scripts/test-containers
+
+# In a VM that QEMU runs as one process.
+check-emulated:
+	scripts/test-emulated
 
 check-kernels:
 	scripts/test-kernel bullseye
