@@ -75,6 +75,40 @@ defmodule NetnsAgent.StartTest do
     :gen_tcp.close(listener)
   end
 
+  test "without descriptors, clients that wait give way to new ones" do
+    {vm, pid} = start([])
+    [_, http] = Regex.run(~r/127\.0\.0\.1:(\d+)\//, read_until(vm, ~r/:\d+\/\n/))
+    http = String.to_integer(http)
+
+    dial = fn request ->
+      {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, http, [:binary, active: false])
+      :ok = :gen_tcp.send(socket, request)
+      socket
+    end
+
+    descriptors = fn -> "/proc/#{pid}/fd" |> File.ls!() |> Enum.map(&String.to_integer/1) end
+    spare = 5
+    limit = Enum.max(descriptors.()) + 1 + spare
+    limit! = &({_, 0} = System.cmd("prlimit", ["--pid", "#{pid}", "--nofile=#{&1}:"]))
+    limit!.(limit)
+
+    idle = for _ <- 1..(4 * spare), do: dial.("GET / HT")
+    eventually(fn -> length(descriptors.()) == limit end)
+
+    for _ <- 1..10 do
+      socket = dial.("GET /metrics HTTP/1.0\r\n\r\n")
+      assert read_all(socket, "") =~ ~r/^HTTP\S+ 200 /
+    end
+
+    # Nor has anything crashed that would begin anew.
+    Enum.each(idle, &:gen_tcp.close/1)
+    limit!.(limit + 100)
+    assert read_all(dial.("GET / HTTP/1.0\r\n\r\n"), "") =~ ~r/^HTTP\S+ 200 /
+    Netns.kill(pid, "TERM")
+    assert {0, output} = ended(vm)
+    refute output =~ "error"
+  end
+
   test "a wrong setting in the environment ends it, with a sentence that names it" do
     for {variable, value, key} <- [
           {"NETNS_AGENT_PORT", "http", "port"},
