@@ -41,6 +41,7 @@ static ALLOCATOR: Counting = Counting;
 struct Sent {
     answers: Sender<()>,
     after: Option<Receiver<()>>,
+    patience: Duration,
 }
 
 impl Reply for Sent {
@@ -50,7 +51,7 @@ impl Reply for Sent {
     fn answer(self: Box<Self>, result: Result<Socket, Error>) {
         drop(result.unwrap());
         if let Some(all_asked) = &self.after {
-            all_asked.recv_timeout(patience()).unwrap();
+            all_asked.recv_timeout(self.patience).unwrap();
         }
         self.answers.send(()).unwrap();
     }
@@ -67,11 +68,17 @@ fn opens_allocate_and_wake_little() {
         idle_timeout: Some(Duration::from_secs(60)),
         ..CONFIG
     });
+    // To ask how patient to be allocates.
+    let patience = patience();
     let (sender, answers) = bounded(DEPTH as usize);
     let (all_asked, asked) = bounded(1);
     let ask = |after| {
         let answers = sender.clone();
-        let reply = Box::new(Sent { answers, after });
+        let reply = Box::new(Sent {
+            answers,
+            after,
+            patience,
+        });
         pool.0.open(key(&path), Spec::netlink(0), reply).unwrap();
     };
     let rounds = || {
@@ -79,7 +86,7 @@ fn opens_allocate_and_wake_little() {
             ask(Some(asked.clone()));
             (1..DEPTH).for_each(|_| ask(None));
             all_asked.send(()).unwrap();
-            (0..DEPTH).for_each(|_| answers.recv_timeout(patience()).unwrap());
+            (0..DEPTH).for_each(|_| answers.recv_timeout(patience).unwrap());
         }
     };
     rounds();
