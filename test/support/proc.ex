@@ -54,9 +54,10 @@ defmodule Nlns.Proc do
   @doc "Every thread: its id, its name and the network namespace it is in."
   @spec threads() :: [%{tid: String.t(), name: String.t(), netns: String.t()}]
   def threads do
+    # The name is read last: a thread has its creator's until it begins to run.
     for tid <- ls("/proc/self/task"),
-        {:ok, name} <- [:prim_file.read_file("/proc/self/task/#{tid}/comm")],
-        {:ok, netns} <- [link("/proc/self/task/#{tid}/ns/net")] do
+        {:ok, netns} <- [link("/proc/self/task/#{tid}/ns/net")],
+        {:ok, name} <- [:prim_file.read_file("/proc/self/task/#{tid}/comm")] do
       %{tid: tid, name: String.trim_trailing(name), netns: netns}
     end
   end

@@ -27,11 +27,13 @@ defmodule Nlns.VM.Inside do
   def strays do
     home = File.read_link!("/proc/self/ns/net")
 
-    for {tid, name} <- threads(),
-        name != "nlns-helper",
+    # The name is read last: a thread has its creator's until it begins to run.
+    for tid <- File.ls!("/proc/self/task"),
         {:ok, netns} <- [File.read_link("/proc/self/task/#{tid}/ns/net")],
         netns != home,
-        do: {tid, name}
+        {:ok, name} <- [File.read("/proc/self/task/#{tid}/comm")],
+        String.trim(name) != "nlns-helper",
+        do: {tid, String.trim(name)}
   end
 
   @doc "What a thread's status says of `field`."
