@@ -61,6 +61,6 @@ defmodule Nlns.Json do
 
   defp string(<<byte, rest::binary>>, parts), do: string(rest, [byte | parts])
 
-  defp skip(<<space, rest::binary>>) when space in ' \t\n\r', do: skip(rest)
+  defp skip(<<space, rest::binary>>) when space in ~c" \t\n\r", do: skip(rest)
   defp skip(text), do: text
 end
