@@ -14,7 +14,7 @@ defmodule Nlns.Arguments do
   @doc """
   Returns a path as a binary; a charlist and any other iolist are its bytes.
 
-      iex> Nlns.Arguments.path!('/run/netns/blue')
+      iex> Nlns.Arguments.path!(~c"/run/netns/blue")
       "/run/netns/blue"
   """
   @spec path!(iodata()) :: binary()

@@ -1,6 +1,7 @@
 //! One netlink socket that talks to the kernel and to nobody else.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,18 +22,24 @@ use crate::sys;
 /// with a request that was given up; shorter and it wakes for nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// The room that the kernel takes for an acknowledgement, by a wide margin (some 800 bytes), and how many
-/// have room in a socket as it is made (net.core.rmem_default, 208 KiB).
+/// The room that the kernel takes for an acknowledgement, by a wide margin (some 800 bytes).
 const ACK_ROOM: usize = 2_048;
-const ACKS: usize = 64;
+
+/// The room for the answers to several requests: the kernel answers all of them while they are sent, before any
+/// can be received. More is of use only to longer lists of larger answers; less, and the kernel drops those of a
+/// few interfaces with many names. A socket as it is made has net.core.rmem_default, 208 KiB.
+const ANSWERS: usize = 4 << 20;
 
 pub(crate) struct Connection {
     socket: Socket,
     /// Where it is.
     netns: Netns,
     protocol: u32,
-    next: u32,
 }
+
+/// The number of the next request. No two of this process have the same within four billion: the next socket
+/// may get the port of the last, and the kernel may answer that late (audit, from a thread).
+static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// Whether a wait may go on.
 pub(crate) struct Patience<'a> {
@@ -78,7 +85,6 @@ impl Connection {
             socket,
             netns,
             protocol,
-            next: 1,
         })
     }
 
@@ -87,18 +93,11 @@ impl Connection {
         self.protocol == protocol && self.netns.is(netns)
     }
 
-    /// The first of `count` numbers that no request had before.
-    pub(crate) fn numbers(&mut self, count: usize) -> u32 {
-        let first = self.next;
-        self.next = first.wrapping_add(count as u32);
-        first
-    }
-
     /// Sends one datagram that asks for `acks` acknowledgements.
     pub(crate) fn send(&self, request: &[u8], acks: usize) -> Result<(), Errno> {
-        if acks > ACKS {
-            // They come while it is sent. If there is no room for all, receiving says so.
-            let size = acks * ACK_ROOM;
+        if acks > 1 {
+            // If there is no room for all, receiving says so.
+            let size = (acks * ACK_ROOM).max(ANSWERS);
             let _ = set_socket_recv_buffer_size_force(&self.socket, size)
                 .or_else(|_| set_socket_recv_buffer_size(&self.socket, size));
         }
@@ -143,6 +142,11 @@ impl Connection {
     }
 }
 
+/// Takes `count` numbers for requests, and returns the first.
+pub(crate) fn numbers(count: usize) -> u32 {
+    NEXT.fetch_add(count as u32, Ordering::Relaxed)
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::net::{bind, getsockname, sendto};
@@ -175,7 +179,6 @@ mod tests {
             socket: to,
             netns,
             protocol: USERSOCK,
-            next: 1,
         };
         let to = address(&connection.socket);
         sendto(&stranger, &[0; 20], SendFlags::empty(), &to).unwrap();

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rustix::io::Errno;
 
-use super::connection::{Connection, Patience};
+use super::connection::{Connection, Patience, numbers};
 use super::frame::{self, Messages};
 use super::reply::{Answers, Progress};
 use super::{Exchange, ExchangeReply, Outcome, Refusal};
@@ -67,18 +67,11 @@ pub(crate) fn run(
         let mut attempts = 1..=ATTEMPTS;
         loop {
             let is_last = attempts.next() == Some(ATTEMPTS);
-            let mut used = match connection.take() {
+            let used = match connection.take() {
                 Some(kept) => kept,
                 None => connect()?,
             };
-            let end = ask(
-                &mut used,
-                request,
-                leg.is_dump,
-                reply,
-                &mut answer,
-                patience,
-            )?;
+            let end = ask(&used, request, leg.is_dump, reply, &mut answer, patience)?;
             let may_try_again = leg.is_dump && !is_last;
             match end {
                 End::Whole => {
@@ -216,14 +209,14 @@ enum End {
 }
 
 fn ask(
-    connection: &mut Connection,
+    connection: &Connection,
     request: &mut [u8],
     is_dump: bool,
     reply: &mut dyn ExchangeReply,
     answer: &mut Answer,
     patience: &Patience<'_>,
 ) -> Result<End, Failed> {
-    let mut answers = number(connection, request);
+    let mut answers = number(request);
     let sent = connection.send(request, answers.outstanding());
     sent.map_err(Failed::at_send)?;
     let mut foreign = 0;
@@ -245,6 +238,9 @@ fn ask(
                 if answer.length > answer.most {
                     return Err(Failed::at_receive(Errno::FBIG));
                 }
+                if !answers.is_whole() {
+                    patience.check(reply.is_wanted())?;
+                }
             }
             Received::TooLarge(length) => return Ok(End::TooLarge(length)),
             Received::Foreign => {
@@ -265,9 +261,9 @@ fn ask(
 }
 
 /// Numbers the requests of a leg, and expects their answers.
-fn number(connection: &mut Connection, request: &mut [u8]) -> Answers {
+fn number(request: &mut [u8]) -> Answers {
     let messages: Vec<_> = Messages::new(request).flatten().collect();
-    let first = connection.numbers(messages.len());
+    let first = numbers(messages.len());
     for ((at, header), seq) in messages.iter().zip(0..) {
         let flags = header.flags | frame::REQUEST;
         frame::address(&mut request[*at..], flags, first.wrapping_add(seq));

@@ -13,6 +13,7 @@ pub(crate) const DONE: u16 = 3;
 pub(crate) const OVERRUN: u16 = 4;
 
 pub(crate) const REQUEST: u16 = 0x001;
+#[cfg(test)]
 pub(crate) const MULTI: u16 = 0x002;
 pub(crate) const ACK: u16 = 0x004;
 pub(crate) const DUMP_INTR: u16 = 0x010;

@@ -33,36 +33,22 @@ pub(crate) enum Progress {
 pub(crate) struct Answers {
     /// The number of the first request; the others follow.
     first: u32,
-    requests: Vec<Expected>,
+    /// Whether a verdict on each is still to come.
+    due: Vec<bool>,
     outstanding: usize,
     may_fail_unasked: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    /// A verdict.
-    Verdict,
-    /// The end of what has begun in several messages.
-    Done,
-    /// Nothing, or nothing more.
-    Nothing,
 }
 
 impl Answers {
     /// To requests of which each says whether it is acknowledged.
     pub(crate) fn new(first: u32, acknowledged: impl Iterator<Item = bool>) -> Self {
-        let expected = |acknowledged| match acknowledged {
-            true => Expected::Verdict,
-            false => Expected::Nothing,
-        };
-        let requests: Vec<_> = acknowledged.map(expected).collect();
-        let is_due = |request: &&Expected| **request != Expected::Nothing;
-        let outstanding = requests.iter().filter(is_due).count();
+        let due: Vec<_> = acknowledged.collect();
+        let outstanding = due.iter().filter(|is_due| **is_due).count();
         Self {
             first,
             outstanding,
-            may_fail_unasked: outstanding < requests.len(),
-            requests,
+            may_fail_unasked: outstanding < due.len(),
+            due,
         }
     }
 
@@ -95,7 +81,7 @@ impl Answers {
             let (begin, behind) = (at, at + header.length);
             at += aligned(header.length);
             let index = header.seq.wrapping_sub(self.first) as usize;
-            if index >= self.requests.len() {
+            if index >= self.due.len() {
                 continue;
             }
             if header.has(frame::DUMP_INTR) {
@@ -105,18 +91,13 @@ impl Answers {
                 frame::ERROR | frame::DONE => {
                     let payload = &buffer[begin + frame::HEADER..behind];
                     let verdict = Verdict::read(&header, payload).ok_or(Errno::BADMSG)?;
-                    if let Some(refusal) = self.end(index, header.kind, verdict) {
+                    if let Some(refusal) = self.end(index, verdict) {
                         return Ok(Progress::Refused(refusal));
                     }
                 }
                 frame::OVERRUN => return Err(Errno::NOBUFS),
                 kind if kind < frame::FIRST_TYPE => {}
-                _ => {
-                    if header.has(frame::MULTI) && self.requests[index] == Expected::Verdict {
-                        self.requests[index] = Expected::Done;
-                    }
-                    keep(buffer, start, begin..behind);
-                }
+                _ => keep(buffer, start, begin..behind),
             }
         }
         Ok(match self.is_whole() {
@@ -125,16 +106,11 @@ impl Answers {
         })
     }
 
-    /// A verdict on a request. An acknowledgement does not end what ends with `DONE`.
-    fn end(&mut self, index: usize, kind: u16, verdict: Verdict) -> Option<Refusal> {
-        let expected = &mut self.requests[index];
-        let is_over = match expected {
-            Expected::Nothing => false,
-            Expected::Verdict => true,
-            Expected::Done => kind == frame::DONE || verdict.errno != 0,
-        };
-        if is_over {
-            *expected = Expected::Nothing;
+    /// Takes the verdict on a request, which ends its answer: the kernel acknowledges no dump that has begun, and
+    /// sends the `DONE` of anything else before it acknowledges that. `NLM_F_MULTI` promises no `DONE`: a single
+    /// entry of conntrack has it too.
+    fn end(&mut self, index: usize, verdict: Verdict) -> Option<Refusal> {
+        if std::mem::take(&mut self.due[index]) {
             self.outstanding -= 1;
         }
         (verdict.errno != 0).then_some(Refusal {

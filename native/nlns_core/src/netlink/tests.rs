@@ -55,21 +55,19 @@ fn one() -> Answers {
 }
 
 #[test]
-fn acknowledgement_ends_request_not_dump() {
-    let (ack, done) = (
-        message(ERROR, 0, FIRST, &verdict(0)),
-        message(DONE, MULTI, FIRST, &verdict(0)),
-    );
-    let part = message(16, MULTI, FIRST, b"part");
+fn acknowledgement_or_done_ends_answer() {
+    let ack = message(ERROR, 0, FIRST, &verdict(0));
+    let done = message(DONE, MULTI, FIRST, &verdict(0));
     assert_eq!(
         take(one(), std::slice::from_ref(&ack)),
         (Vec::new(), Progress::Whole)
     );
-    let datagrams = [part.clone(), ack, part.clone(), done];
-    assert_eq!(
-        take(one(), &datagrams),
-        ([part.clone(), part].concat(), Progress::Whole)
-    );
+    let part = message(16, MULTI, FIRST, b"part");
+    for end in [vec![ack.clone()], vec![done.clone()], vec![done, ack]] {
+        let datagrams = [vec![part.clone(), part.clone()], end].concat();
+        let whole = ([part.clone(), part.clone()].concat(), Progress::Whole);
+        assert_eq!(take(one(), &datagrams), whole);
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::{Running, key, patience};
 
 pub const ROUTE: u32 = 0;
 pub const FIB_LOOKUP: u32 = 10;
+pub const NETFILTER: u32 = 12;
 
 const REQUEST_ACK: u16 = 0x005;
 pub const DUMP: u16 = 0x300;
