@@ -38,8 +38,8 @@ pub(crate) struct Helper {
 pub(crate) struct Place {
     pub(crate) path: Arc<Path>,
     pub(crate) since: Instant,
-    /// Dropped with the place, which tells those that wait for the helper to leave.
-    leave_requests: Vec<LeaveRequest>,
+    /// Dropped when the helper has left, which tells those that wait for it.
+    pub(crate) leave_requests: Vec<LeaveRequest>,
     /// From before the idle timeout begins to count, where that can be had.
     watch: Option<Watch>,
     /// It sleeps here, and the events say so.

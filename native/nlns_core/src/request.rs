@@ -27,11 +27,15 @@ impl Task {
     }
 
     fn lane(&self) -> Option<Lane> {
-        match self {
-            Self::Open(spec, reply) if reply.is_wanted() => spec.close_cost().lane(false),
-            // What was cancelled opens nothing, and the socket of an exchange is its helper's.
-            Self::Open(..) | Self::Exchange(..) => None,
-        }
+        let spec = match self {
+            Self::Open(spec, reply) if reply.is_wanted() => *spec,
+            Self::Exchange(exchange, reply) if reply.is_wanted() => {
+                Spec::netlink(exchange.protocol)
+            }
+            // What was cancelled opens nothing.
+            Self::Open(..) | Self::Exchange(..) => return None,
+        };
+        spec.close_cost().lane(false)
     }
 }
 

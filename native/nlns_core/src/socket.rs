@@ -97,9 +97,12 @@ impl Socket {
     }
 
     /// Drops it, and calls `closed` on a thread of the pool once it is closed; `false` if it is closed
-    /// already, and `closed` was dropped.
+    /// already, and `closed` was dropped after that.
     pub fn close(mut self, closed: Closed) -> bool {
-        self.give_away(|job| job.closed = Some(closed))
+        let mut closed = Some(closed);
+        let is_given_away = self.give_away(|job| job.closed = closed.take());
+        drop(self);
+        is_given_away
     }
 
     /// Drops it, but has it closed after `duplicate`, another number of the same socket, which its owner

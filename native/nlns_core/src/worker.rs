@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_utils::sync::Parker;
+use parking_lot::Mutex;
 use rustix::io::Errno;
 
 use crate::error::{Error, Stage};
@@ -18,6 +19,7 @@ use crate::helper::{Helper, Place};
 use crate::netlink::Connection;
 use crate::netns::{EnterError, Host, LocationUnknown, Netns};
 use crate::path::{Pace, Path};
+use crate::request::LeaveRequest;
 use crate::shared::Shared;
 use crate::turn::{Phase, TurnKind};
 
@@ -38,10 +40,14 @@ pub(crate) struct Worker<'a> {
     /// When it last served; the idle timeout counts from then, whatever woke it since.
     last_served: Duration,
     binding: Binding<'a>,
-    /// A netlink socket of the namespace where this thread is. It holds the namespace, so it is closed before
-    /// this thread leaves.
+    /// A netlink socket of the namespace where this thread is, which it holds. Dropped when this thread leaves.
     connection: Option<Connection>,
+    /// Shared by such sockets until they are closed, if there were any where this thread is.
+    stay: Option<Stay>,
 }
+
+/// Those who wait for a helper to leave, and for the sockets that it had there. They are told by its last drop.
+type Stay = Arc<Mutex<Vec<LeaveRequest>>>;
 
 /// Runs a helper thread, which was counted as awake when it was asked for.
 pub(crate) fn run(shared: &Shared, host: &Host, me: &Arc<Helper>, parker: Parker) {
@@ -56,6 +62,7 @@ pub(crate) fn run(shared: &Shared, host: &Host, me: &Arc<Helper>, parker: Parker
         last_served: shared.now(),
         binding: Binding::unbound(&me.bound),
         connection: None,
+        stay: None,
     };
     // Its location is unknown, or it retires: in both cases the thread ends, and with it its hold on
     // whatever namespace it may be in.
@@ -119,7 +126,6 @@ impl Worker<'_> {
         if !self.me.turn.serve() {
             return Err(EnterError::Error(REVOKED));
         }
-        self.connection = None;
         let before = self.here;
         let enter = |found| self.host.enter(path.netns(), found, &mut self.here);
         let entered = found.and_then(enter);
@@ -151,7 +157,6 @@ impl Worker<'_> {
     }
 
     fn leave(&mut self, reason: LeaveReason) -> Result<(), LocationUnknown> {
-        self.connection = None;
         if let Some(path) = self.me.path() {
             self.here = self.host.return_to()?;
             // It is parked from now on.
@@ -163,10 +168,15 @@ impl Worker<'_> {
     }
 
     /// Notes that this thread has moved. Note: after it has, never before.
-    fn move_to(&self, place: Option<Place>, reason: LeaveReason) {
+    fn move_to(&mut self, place: Option<Place>, reason: LeaveReason) {
+        self.connection = None;
+        let stay = self.stay.take();
         if let Some(left) = self.me.set_place(place) {
             self.shared.tell_left(self.me.id, &left, reason);
             self.shared.forget_later(&left.path);
+            if let Some(stay) = stay {
+                *stay.lock() = left.leave_requests;
+            }
         }
     }
 

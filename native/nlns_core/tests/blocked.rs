@@ -105,6 +105,24 @@ fn blocked_look_gives_path_to_another() {
 }
 
 #[test]
+fn helper_blocked_between_turns_holds_up_no_other() {
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
+        return;
+    };
+    let other = names.make("b");
+    settle(pool, path);
+    // As it leaves, after the turn in which it was asked to.
+    let let_go = faults.hold(libc::SYS_setns);
+    let released = pool.ask_release(path).unwrap();
+    eventually("it is blocked", || faults.held() > 0);
+    faults.heal();
+    assert_eq!(pool.open(&other, 0).map(cookie), oracle(&other, 0));
+    assert!(released.try_recv().is_err());
+    drop(let_go);
+    assert_eq!(released.recv_timeout(patience()), Ok(Ok(())));
+}
+
+#[test]
 fn blocked_path_served_once_it_answers() {
     if lacks((5, 12), "RESOLVE_CACHED") {
         return;

@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -229,6 +231,8 @@ fn ever_interrupted_dump_is_an_error() {
     let many = (0..1_000_u32).flat_map(|n| address(NEWADDR, 1, 0x0a00_0000 + n));
     pool.change(path, many.collect());
     let dump = || pool.exchange(path, request(GETADDR, DUMP, &[2, 0, 0, 0, 0, 0, 0, 0]));
+    changing.links(path);
+    let before = sockets();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _end = Stop(&stop);
@@ -248,6 +252,20 @@ fn ever_interrupted_dump_is_an_error() {
         });
     });
     assert_eq!(dump().unwrap().unwrap().len(), 1_000);
+    // Each attempt was made on the same one.
+    assert_eq!(sockets(), before);
+}
+
+/// The sockets of this process, by their inodes.
+fn sockets() -> BTreeSet<PathBuf> {
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    descriptors
+        .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
+        .filter(|link| {
+            link.to_str()
+                .is_some_and(|link| link.starts_with("socket:"))
+        })
+        .collect()
 }
 
 /// Ends what waits for it, also after a failure.

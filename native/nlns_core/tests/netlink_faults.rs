@@ -2,11 +2,13 @@
 
 mod support;
 
-use nlns_core::{Error, Stage};
+use nlns_core::netlink::Exchange;
+use nlns_core::{Error, MAX_CLOSING, Stage};
+use rustix::io::Errno;
 
 use support::faults::under_faults;
 use support::netlink::*;
-use support::{FOREVER, descriptors, eventually, helpers, patience};
+use support::{FOREVER, descriptors, eventually, helpers, key, patience, settle};
 
 /// The kernel had no room for a part of the answer.
 const LOST: Option<Error> = Some(Error {
@@ -85,6 +87,62 @@ fn blocked_exchange_holds_up_no_other() {
         let answer = answer.recv_timeout(patience()).unwrap();
         assert_eq!(answer.unwrap().unwrap().len(), 1);
     }
+}
+
+/// `NFT_MSG_GETGEN`. The socket's last close waits for changes of nftables that are under way.
+fn generation() -> Vec<u8> {
+    request(10 << 8 | 16, 0, &[0; 4])
+}
+
+#[test]
+fn release_waits_for_kept_socket() {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
+        return;
+    };
+    let before = descriptors();
+    pool.exchange_of(path, NETFILTER, generation(), MAX_REPLY, None)
+        .unwrap()
+        .unwrap();
+    let let_go = faults.hold(libc::SYS_close);
+    let released = pool.ask_release(path).unwrap();
+    eventually("the helper has left", || pool.pinned() == 0);
+    eventually("it is being closed", || faults.held() > 0);
+    assert!(released.try_recv().is_err());
+    faults.heal();
+    drop(let_go);
+    assert_eq!(released.recv_timeout(patience()), Ok(Ok(())));
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn failing_exchanges_do_not_pile_up() {
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
+        return;
+    };
+    let other = names.make("b");
+    settle(pool, path);
+    eventually("nothing is closed", || pool.0.info().closing == 0);
+    let let_go = faults.hold(libc::SYS_close);
+    let ask = || {
+        // Less than any answer, so that each leaves a socket to be closed.
+        let exchange = Exchange::new(NETFILTER, generation(), 1, None).unwrap();
+        let (reply, answer) = ExchangeAnswer::new();
+        pool.0.exchange(key(path), exchange, reply).unwrap();
+        answer
+    };
+    let too_large = Err(Error::new(Stage::Receive, Errno::FBIG));
+    for _ in 0..MAX_CLOSING {
+        assert_eq!(ask().recv_timeout(patience()).unwrap(), too_large);
+    }
+    let held_back = ask();
+    eventually("one is held back", || pool.0.info().held_back == 1);
+    assert_eq!(pool.0.info().closing, MAX_CLOSING);
+    // Other kinds do not wait. (To enter a namespace takes closing what was opened for that.)
+    faults.heal();
+    assert_eq!(pool.links(&other), ["lo"]);
+    assert!(held_back.try_recv().is_err());
+    drop(let_go);
+    assert_eq!(held_back.recv_timeout(patience()).unwrap(), too_large);
 }
 
 #[test]

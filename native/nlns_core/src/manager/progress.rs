@@ -168,7 +168,13 @@ impl Watched {
         if self.is_settling {
             shared.idle().wake_if_idle(&self.helper, shared.now());
         }
-        if self.ticks < OVERDUE_TICKS || !self.seen.is_busy() {
+        if self.ticks < OVERDUE_TICKS {
+            return;
+        }
+        if !self.seen.is_busy() {
+            // Between two turns, as it leaves. It still counts as awake. One that has not begun to run waits for
+            // a processor, and so would others.
+            progress.overdue += usize::from(self.seen.phase() == Phase::Awake);
             return;
         }
         if self.helper.turn.uncount(self.seen) {

@@ -1,6 +1,7 @@
 //! One netlink socket that talks to the kernel and to nobody else.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,10 +32,13 @@ const ACK_ROOM: usize = 2_048;
 const ANSWERS: usize = 4 << 20;
 
 pub(crate) struct Connection {
-    socket: Socket,
+    /// Always there until it is closed.
+    socket: Option<Socket>,
     /// Where it is.
     netns: Netns,
     protocol: u32,
+    /// Dropped once the socket is closed.
+    stay: Option<Arc<dyn Send + Sync>>,
 }
 
 /// The number of the next request. No two of this process have the same within four billion: the next socket
@@ -71,7 +75,20 @@ impl Patience<'_> {
 impl Connection {
     /// Prepares a socket that nobody has used. Once it is connected, the kernel refuses what other
     /// processes send to it (`ECONNREFUSED`), and chooses its port.
-    pub(crate) fn new(socket: Socket, netns: Netns, protocol: u32) -> Result<Self, Errno> {
+    /// `stay` is dropped once it is closed.
+    pub(crate) fn new(
+        socket: Socket,
+        netns: Netns,
+        protocol: u32,
+        stay: Arc<dyn Send + Sync>,
+    ) -> Result<Self, Errno> {
+        let this = Self {
+            socket: Some(socket),
+            netns,
+            protocol,
+            stay: Some(stay),
+        };
+        let socket = this.socket();
         // Each needs its kernel, and no request needs them: 4.2, 4.12 and 4.20.
         for option in [
             libc::NETLINK_CAP_ACK,
@@ -80,12 +97,12 @@ impl Connection {
         ] {
             let _ = sys::set_netlink_option(socket.as_fd(), option);
         }
-        connect(&socket, &SocketAddrNetlink::new(0, 0))?;
-        Ok(Self {
-            socket,
-            netns,
-            protocol,
-        })
+        connect(socket, &SocketAddrNetlink::new(0, 0))?;
+        Ok(this)
+    }
+
+    fn socket(&self) -> &Socket {
+        self.socket.as_ref().expect("it is there until the drop")
     }
 
     /// Whether it serves `protocol` in `netns`.
@@ -98,15 +115,15 @@ impl Connection {
         if acks > 1 {
             // If there is no room for all, receiving says so.
             let size = (acks * ACK_ROOM).max(ANSWERS);
-            let _ = set_socket_recv_buffer_size_force(&self.socket, size)
-                .or_else(|_| set_socket_recv_buffer_size(&self.socket, size));
+            let _ = set_socket_recv_buffer_size_force(self.socket(), size)
+                .or_else(|_| set_socket_recv_buffer_size(self.socket(), size));
         }
-        let send = || uninterrupted(|| send(&self.socket, request, SendFlags::empty()));
+        let send = || uninterrupted(|| send(self.socket(), request, SendFlags::empty()));
         match send() {
             Err(Errno::MSGSIZE) => {
                 let size = request.len() + 4_096;
-                set_socket_send_buffer_size_force(&self.socket, size)
-                    .or_else(|_| set_socket_send_buffer_size(&self.socket, size))?;
+                set_socket_send_buffer_size_force(self.socket(), size)
+                    .or_else(|_| set_socket_send_buffer_size(self.socket(), size))?;
                 send()
             }
             sent => sent,
@@ -118,7 +135,7 @@ impl Connection {
     pub(crate) fn next_length(&self) -> Result<usize, Errno> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC | RecvFlags::PEEK;
         let mut nothing = [0; 0];
-        let (_, length) = uninterrupted(|| recv(&self.socket, &mut nothing[..], flags))?;
+        let (_, length) = uninterrupted(|| recv(self.socket(), &mut nothing[..], flags))?;
         Ok(length)
     }
 
@@ -126,7 +143,7 @@ impl Connection {
     /// or `None` if it is not the kernel's.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        let (_, length, sender) = uninterrupted(|| recvfrom(&self.socket, &mut *buffer, flags))?;
+        let (_, length, sender) = uninterrupted(|| recvfrom(self.socket(), &mut *buffer, flags))?;
         let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
         let is_kernel = sender.is_some_and(|sender| sender.pid() == 0);
         Ok(is_kernel.then_some(length))
@@ -134,10 +151,18 @@ impl Connection {
 
     /// Waits until there is something to receive, or it is time for a look at whether anybody waits.
     pub(crate) fn wait(&self, patience: &Patience<'_>) -> Result<(), Errno> {
-        let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+        let mut socket = [PollFd::new(self.socket(), PollFlags::IN)];
         match poll(&mut socket, Some(&patience.slice())) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let (Some(socket), stay) = (self.socket.take(), self.stay.take()) {
+            socket.close(Box::new(|| drop(stay)));
         }
     }
 }
@@ -176,18 +201,19 @@ mod tests {
         let (to, netns) = socket();
         bind(&to, &SocketAddrNetlink::new(0, 0)).unwrap();
         let mut connection = Connection {
-            socket: to,
+            socket: Some(to),
             netns,
             protocol: USERSOCK,
+            stay: None,
         };
-        let to = address(&connection.socket);
+        let to = address(connection.socket());
         sendto(&stranger, &[0; 20], SendFlags::empty(), &to).unwrap();
         assert_eq!(connection.next_length(), Ok(20));
         assert_eq!(connection.receive(&mut [0; 9]), Ok(None));
         assert_eq!(connection.receive(&mut [0; 9]), Err(Errno::AGAIN));
 
-        connection = Connection::new(socket().0, netns, USERSOCK).unwrap();
-        let to = address(&connection.socket);
+        connection = Connection::new(socket().0, netns, USERSOCK, Arc::new(())).unwrap();
+        let to = address(connection.socket());
         let sent = sendto(&stranger, &[0; 20], SendFlags::empty(), &to);
         assert_eq!(sent, Err(Errno::CONNREFUSED));
     }

@@ -85,8 +85,14 @@ pub(crate) fn run(
                     refusal.index += index;
                     return Ok(Outcome::Refused(refusal));
                 }
-                End::Lost(_) if may_try_again => {}
-                End::Lost(errno) => return Err(Failed::at_receive(errno)),
+                End::Interrupted => {
+                    *connection = Some(used);
+                    if !may_try_again {
+                        return Err(Failed::at_receive(Errno::INTR));
+                    }
+                }
+                End::Dropped if may_try_again => {}
+                End::Dropped => return Err(Failed::at_receive(Errno::NOBUFS)),
                 End::TooLarge(size) if may_try_again => answer.chunk = size,
                 End::TooLarge(_) => return Err(Failed::at_receive(Errno::MSGSIZE)),
             }
@@ -202,8 +208,10 @@ enum End {
     Whole,
     /// And whether everything that answers was received.
     Refused(Refusal, bool),
-    /// Parts are missing or do not fit together.
-    Lost(Errno),
+    /// Everything was received, and its parts do not fit together.
+    Interrupted,
+    /// Parts are missing.
+    Dropped,
     /// A datagram was larger than its room.
     TooLarge(usize),
 }
@@ -230,7 +238,7 @@ fn ask(
                 let progress = answers.take(buffer, &mut answer.length, end);
                 match progress.map_err(Failed::at_receive)? {
                     Progress::Partial | Progress::Whole => {}
-                    Progress::Interrupted => return Ok(End::Lost(Errno::INTR)),
+                    Progress::Interrupted => return Ok(End::Interrupted),
                     Progress::Refused(refusal) => {
                         return Ok(End::Refused(refusal, answers.is_whole()));
                     }
@@ -255,7 +263,7 @@ fn ask(
                 patience.check(reply.is_wanted())?;
                 connection.wait(patience).map_err(Failed::at_receive)?;
             }
-            Received::Dropped => return Ok(End::Lost(Errno::NOBUFS)),
+            Received::Dropped => return Ok(End::Dropped),
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum Progress {
     Partial,
     /// That was all.
     Whole,
-    /// Changes have made it inconsistent (`NLM_F_DUMP_INTR`).
+    /// The same, but changes have made it inconsistent (`NLM_F_DUMP_INTR`).
     Interrupted,
     Refused(Refusal),
 }
@@ -37,6 +37,7 @@ pub(crate) struct Answers {
     due: Vec<bool>,
     outstanding: usize,
     may_fail_unasked: bool,
+    is_interrupted: bool,
 }
 
 impl Answers {
@@ -48,6 +49,7 @@ impl Answers {
             first,
             outstanding,
             may_fail_unasked: outstanding < due.len(),
+            is_interrupted: false,
             due,
         }
     }
@@ -84,9 +86,8 @@ impl Answers {
             if index >= self.due.len() {
                 continue;
             }
-            if header.has(frame::DUMP_INTR) {
-                return Ok(Progress::Interrupted);
-            }
+            // It is read to its end all the same, so that its socket can be used again.
+            self.is_interrupted |= header.has(frame::DUMP_INTR);
             match header.kind {
                 frame::ERROR | frame::DONE => {
                     let payload = &buffer[begin + frame::HEADER..behind];
@@ -101,6 +102,7 @@ impl Answers {
             }
         }
         Ok(match self.is_whole() {
+            true if self.is_interrupted => Progress::Interrupted,
             true => Progress::Whole,
             false => Progress::Partial,
         })

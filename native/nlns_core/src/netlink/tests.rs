@@ -71,11 +71,13 @@ fn acknowledgement_or_done_ends_answer() {
 }
 
 #[test]
-fn interrupted_dump_is_told_at_once() {
-    let part = message(16, MULTI | DUMP_INTR, FIRST, b"part");
-    assert_eq!(take(one(), &[part]).1, Progress::Interrupted);
-    let done = message(DONE, MULTI | DUMP_INTR, FIRST, &verdict(0));
-    assert_eq!(take(one(), &[done]).1, Progress::Interrupted);
+fn interrupted_dump_is_told_at_its_end() {
+    let part = |flags| message(16, MULTI | flags, FIRST, b"part");
+    let done = |flags| message(DONE, MULTI | flags, FIRST, &verdict(0));
+    let of = |datagrams: &[Vec<u8>]| take(one(), datagrams).1;
+    assert_eq!(of(&[part(DUMP_INTR), part(0)]), Progress::Partial);
+    assert_eq!(of(&[part(DUMP_INTR), done(0)]), Progress::Interrupted);
+    assert_eq!(of(&[part(0), done(DUMP_INTR)]), Progress::Interrupted);
 }
 
 #[test]

@@ -80,7 +80,8 @@ impl Worker<'_> {
             Err(EnterError::Error(error)) => return Err(Failed::Error(error)),
             Err(EnterError::LocationUnknown) => return Err(Failed::LocationUnknown),
         };
-        Connection::new(socket, self.here, protocol)
+        let stay = self.stay.get_or_insert_default().clone();
+        Connection::new(socket, self.here, protocol, stay)
             .map_err(|errno| Failed::Error(Error::new(Stage::Socket, errno)))
     }
 }
