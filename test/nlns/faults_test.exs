@@ -165,6 +165,32 @@ defmodule Nlns.FaultsTest do
     end
   end
 
+  test "a look at a dead mount holds up its own caller" do
+    {mount, blocked} = BlockedMount.start()
+
+    vm =
+      start_vm [blocked: blocked], [] do
+        looks = Task.async(fn -> Nlns.format_error({:setns, 22}, blocked) end)
+
+        assert poll(fn ->
+                 match?(
+                   {:current_function, {:prim_file, _, _}},
+                   Process.info(looks.pid, :current_function)
+                 )
+               end)
+
+        # By the file server.
+        assert {:ok, _} = File.read("/etc/hostname")
+        IO.puts("stuck")
+        assert Task.await(looks, :infinity) =~ "EINVAL"
+        assert_all_in_order()
+      end
+
+    vm = await_line(vm, "stuck")
+    BlockedMount.stop(mount)
+    finish(vm)
+  end
+
   test "a dead mount over a process's files is no procfs, whatever its path says", %{
     paths: [path | _]
   } do

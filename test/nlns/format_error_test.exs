@@ -106,4 +106,17 @@ defmodule Nlns.FormatErrorTest do
       assert Nlns.format_error(reason) =~ ~r/^\w[^:]+: [A-Z][^(]+ \(E[A-Z]+\): \w/
     end
   end
+
+  test "a long path takes little memory" do
+    path = String.duplicate("/a", 100_000)
+
+    {pid, monitor} =
+      spawn_monitor(fn ->
+        # In words: a hundred times the path.
+        Process.flag(:max_heap_size, %{size: 2_500_000, kill: true, error_logger: false})
+        assert Nlns.format_error({:open, 36}, path) =~ "ENAMETOOLONG"
+      end)
+
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :normal}, within()
+  end
 end

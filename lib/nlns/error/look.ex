@@ -41,6 +41,8 @@ defmodule Nlns.Error.Look do
 
   # What C passes as int.
   @max_pid 2_147_483_647
+  # PATH_MAX of linux/limits.h, with its end: no longer one leads anywhere.
+  @longest_path 4_095
 
   @doc "Collects the facts. It looks at the path too, unless the pool failed, because that path may never answer."
   @spec at(atom(), Nlns.netns()) :: t()
@@ -73,8 +75,8 @@ defmodule Nlns.Error.Look do
   defp path(path), do: path
 
   defp follow(path, pid) do
-    stops_at = path |> Path.split() |> Enum.scan(&Path.join(&2, &1)) |> Enum.find_value(&stop/1)
-    listed? = pid != nil and File.exists?("/proc/#{pid}")
+    stops_at = stops_at(path)
+    listed? = pid != nil and owner("/proc/#{pid}") != nil
 
     %{
       listed?: listed?,
@@ -86,11 +88,22 @@ defmodule Nlns.Error.Look do
     }
   end
 
+  defp stops_at(path) when byte_size(path) > @longest_path, do: {path, :enametoolong}
+
+  defp stops_at(path),
+    do: path |> Path.split() |> Stream.scan(&Path.join(&2, &1)) |> Enum.find_value(&stop/1)
+
   defp stop(part) do
-    case File.stat(part) do
+    case stat(part) do
       {:ok, _} -> nil
       {:error, reason} -> {part, reason}
     end
+  end
+
+  # By the calling process: the path may never answer, and all others would wait for the file server with it.
+  defp stat(path) do
+    with {:ok, info} <- :file.read_file_info(path, [:raw, time: :posix]),
+         do: {:ok, File.Stat.from_record(info)}
   end
 
   defp link(path) do
@@ -101,7 +114,7 @@ defmodule Nlns.Error.Look do
   end
 
   defp owner(path) do
-    case File.stat(path) do
+    case stat(path) do
       {:ok, stat} -> stat.uid
       {:error, _} -> nil
     end
@@ -109,8 +122,8 @@ defmodule Nlns.Error.Look do
 
   # Every file of the namespaces' file system is on one device.
   defp file(path) do
-    with {:ok, stat} <- File.stat(path, time: :posix),
-         {:ok, own} <- File.stat("/proc/self/ns/net") do
+    with {:ok, stat} <- stat(path),
+         {:ok, own} <- stat("/proc/self/ns/net") do
       %{
         type: stat.type,
         nsfs?: stat.major_device == own.major_device,
