@@ -52,6 +52,23 @@ defmodule Nlns.DoctorTest do
     assert report =~ ~r/open in the own namespace +fails\n.*CAP_SYS_ADMIN is not effective/
   end
 
+  for {shown, command} <- [another: "true", nothing: "umount -l /proc"] do
+    test "where /proc shows #{shown} nlns can be used all the same" do
+      said =
+        Nlns.ChildVM.eval(
+          ~w(unshare --pid --mount --fork --kill-child sh -c) ++
+            [unquote(command) <> ~s( && exec "$@"), "sh"],
+          """
+          {:ok, device} = StringIO.open("")
+          {Nlns.Doctor.report(device), device |> StringIO.contents() |> elem(1)}
+          """
+        )
+
+      {{:ok, report}, _} = said |> String.split("\n") |> List.last() |> Code.eval_string()
+      assert report =~ "ok        open in another namespace  works"
+    end
+  end
+
   test "where no namespace can be made nlns can be used all the same, and the limit is named" do
     # That of a user namespace of its own.
     limit = ~s(echo 0 > /proc/sys/user/max_net_namespaces && exec "$@")

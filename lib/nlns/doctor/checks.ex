@@ -82,9 +82,17 @@ defmodule Nlns.Doctor.Checks do
     ]
   end
 
-  defp proc(%{proc_mounted?: false}) do
-    hint = "without it nlns does not know its own namespace: mount -t proc proc /proc"
-    check("/proc", false, "not mounted", hint, :missing)
+  defp proc(%{proc_mounted?: false} = facts) do
+    {lost, otherwise} =
+      case facts.open_home do
+        :ok ->
+          {"paths below it lead nowhere, and what is read there is not checked here", :optional}
+
+        _ ->
+          {"without it nlns does not know its own namespace", :missing}
+      end
+
+    check("/proc", false, "not mounted", "#{lost}: mount -t proc proc /proc", otherwise)
   end
 
   defp proc(%{hidepid: hidepid, capabilities: capabilities}) do

@@ -5,8 +5,6 @@ defmodule Nlns.Doctor.SelfTest do
   # asm-generic/socket.h
   @so_netns_cookie {1, 71}
 
-  @home "/proc/self/ns/net"
-
   @timeout 5_000
 
   @type outcome :: :ok | {:error, String.t()} | {:skipped, String.t()}
@@ -18,12 +16,14 @@ defmodule Nlns.Doctor.SelfTest do
   end
 
   def run(:ok) do
-    home = cookie(@home)
-    %{open_home: outcome(home, @home), open_other: other(home)}
+    # By its number: /proc may be another pid namespace's, or nothing.
+    own = {:pid, String.to_integer(System.pid())}
+    home = cookie(own)
+    %{open_home: outcome(home, own), open_other: other(home)}
   end
 
-  defp outcome({:ok, _cookie}, _path), do: :ok
-  defp outcome({:error, reason}, path), do: {:error, Nlns.format_error(reason, path)}
+  defp outcome({:ok, _cookie}, _netns), do: :ok
+  defp outcome({:error, reason}, netns), do: {:error, Nlns.format_error(reason, netns)}
 
   defp other(home) do
     case System.find_executable("unshare") do
@@ -33,13 +33,13 @@ defmodule Nlns.Doctor.SelfTest do
   end
 
   # Equal, and not both unknown because the kernel has no cookies: the same namespace twice.
-  defp compare(_path, {:ok, cookie}, {:ok, cookie}) when cookie != nil,
+  defp compare(_netns, {:ok, cookie}, {:ok, cookie}) when cookie != nil,
     do: {:error, "the socket is in the VM's own namespace; please report this"}
 
-  defp compare(path, other, _home), do: outcome(other, path)
+  defp compare(netns, other, _home), do: outcome(other, netns)
 
-  defp cookie(path) do
-    with {:ok, socket} <- Nlns.open_socket(path, :netlink, :raw, 0, timeout: @timeout) do
+  defp cookie(netns) do
+    with {:ok, socket} <- Nlns.open_socket(netns, :netlink, :raw, 0, timeout: @timeout) do
       answer = :socket.getopt_native(socket, @so_netns_cookie, 8)
       _ = :socket.close(socket)
 
@@ -50,7 +50,7 @@ defmodule Nlns.Doctor.SelfTest do
     end
   end
 
-  # Runs `fun` on the path of a process in a new namespace, which ends with its port.
+  # Runs `fun` on a process in a new namespace, which ends with its port.
   defp with_process(unshare, fun) do
     # What is said first is said behind unshare(2).
     args = ["--net", "sh", "-c", "echo ready && exec cat"]
@@ -60,7 +60,7 @@ defmodule Nlns.Doctor.SelfTest do
     receive do
       {^port, {:data, "ready\n"}} ->
         {:os_pid, pid} = Port.info(port, :os_pid)
-        outcome = fun.("/proc/#{pid}/ns/net")
+        outcome = fun.({:pid, pid})
         Port.close(port)
         outcome
 
