@@ -72,6 +72,10 @@ defmodule Nlns.Netlink.ExecuteTest do
           {:route, %{}, []},
           {:route, %Message{type: 70_000}, []},
           {:route, %Message{type: 18, flags: :dumps}, []},
+          {:route, nil, []},
+          # The kernel acknowledges these and does nothing.
+          {:route, %Message{type: 18, flags: :dump}, []},
+          {:route, [Links.dump(), %Message{type: 16, flags: :create, payload: [[], ""]}], []},
           {:route, Links.dump(), [timeout: -1]},
           {:route, Links.dump(), [max_reply: 0]},
           {:route, Links.dump(), :timeout}

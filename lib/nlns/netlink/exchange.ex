@@ -34,6 +34,10 @@ defmodule Nlns.Netlink.Exchange do
     smc: 22
   }
 
+  @route 0
+  # NLMSG_MIN_TYPE
+  @first_type 16
+
   @netfilter 12
   # NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END
   @batch 16..17
@@ -125,19 +129,30 @@ defmodule Nlns.Netlink.Exchange do
 
   defp encode!(_protocol, []), do: raise(ArgumentError, "expected at least one message, got: []")
 
-  defp encode!(protocol, request) do
-    request |> List.wrap() |> Enum.map(&request!(protocol, &1)) |> Message.encode()
-  end
+  defp encode!(protocol, request) when is_list(request),
+    do: request |> Enum.map(&request!(protocol, &1)) |> Message.encode()
+
+  defp encode!(protocol, request), do: encode!(protocol, [request])
 
   defp request!(@netfilter, %Message{type: type} = message) when type in @batch,
     do: %{message | flags: (Message.flags(message.flags) ||| @request) &&& bnot(@ack)}
 
-  defp request!(_protocol, %Message{} = message),
-    do: %{message | flags: Message.flags(message.flags) ||| @request ||| @ack}
+  defp request!(protocol, %Message{} = message) do
+    if protocol == @route and ignored?(message) do
+      raise ArgumentError,
+            "expected a payload that begins with a struct of rtnetlink(7), got none: #{inspect(message)}"
+    end
+
+    %{message | flags: Message.flags(message.flags) ||| @request ||| @ack}
+  end
 
   defp request!(_protocol, other) do
     raise ArgumentError, "expected a %Nlns.Netlink.Message{}, got: #{inspect(other)}"
   end
+
+  # The kernel acknowledges it, and does nothing: rtnetlink_rcv_msg() in net/core/rtnetlink.c.
+  defp ignored?(%{type: type, payload: payload}),
+    do: is_integer(type) and type >= @first_type and IO.iodata_length(payload) == 0
 
   defp max_reply!(size) when size in 1..@largest_reply, do: size
 
