@@ -73,6 +73,17 @@ defmodule NetnsAgent.ReadTest do
     assert :gone == read(path(unique()))
   end
 
+  test "a refusal of the kernel is a failure of its namespace" do
+    refused = fn [path], :route, _request, _options ->
+      [{path, {:error, {:netlink, 13, %{index: 0, message: nil, offset: nil}}}}]
+    end
+
+    assert [{"x", {:error, {:netlink, text}}}] =
+             Enum.to_list(Netlink.read(["x"], Config.new!([]), refused))
+
+    assert text =~ "EACCES"
+  end
+
   test "each namespace has its own answer, whatever becomes of the others" do
     names = for _ <- 1..20, do: netns()
     wrong = [path(Netns.broken()), path(unique())]

@@ -33,8 +33,9 @@ defmodule NetnsAgent.Netlink do
 
   defp reading({:error, {:open, @enoent}}, _max), do: :gone
 
-  defp reading({:error, {stage, errno} = reason}, _max) do
-    kind = if errno == @etimedout, do: :timeout, else: stage
+  # {stage, errno}, or {:netlink, errno, details} where the kernel refuses.
+  defp reading({:error, reason}, _max) do
+    kind = if elem(reason, 1) == @etimedout, do: :timeout, else: elem(reason, 0)
     {:error, {kind, Text.readable(Nlns.format_error(reason))}}
   end
 
