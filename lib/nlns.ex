@@ -183,8 +183,9 @@ defmodule Nlns do
       :ok = Nlns.close_fd(fd)
 
   It is for `:gen_tcp`, `:gen_udp` and `:gen_sctp`. They use a descriptor as it is (`fd:`) and never close
-  it: the caller does, with `close_fd/1`, after theirs. `open_socket/5` returns a socket that is closed
-  with its owner. The timeout is that of `open_socket/5`.
+  it: the caller does, with `close_fd/1`, after theirs. A stream whose peer may not take all data first needs
+  `:inet.setopts(tcp, linger: {true, 0})`, see [migrating](migrating.md).
+  `open_socket/5` returns a socket that is closed with its owner. The timeout is that of `open_socket/5`.
   """
   @doc since: "0.1.0"
   @spec open_fd(netns(), domain(), type(), protocol(), opts()) ::

@@ -49,6 +49,24 @@ defmodule Nlns.Uses.GenInetTest do
     assert Enum.all?(fds, &close/1)
   end
 
+  # guides/migrating.md; a port that stays keeps the VM from halting.
+  test "a stream that its peer does not read leaves no port", %{path: path} do
+    [server, client] = for _ <- 1..2, do: open(path, :stream, :tcp)
+    {:ok, listener} = :gen_tcp.listen(0, [:binary, fd: server, ip: @loopback, active: false])
+    {:ok, port} = :inet.port(listener)
+    options = [:binary, fd: client, active: false]
+    {:ok, near} = :gen_tcp.connect(@loopback, port, options, @timeout)
+    :ok = :gen_tcp.send(near, :binary.copy("x", 20_000_000))
+    assert {:queue_size, queued} = :erlang.port_info(near, :queue_size)
+    assert queued > 0
+
+    :ok = :inet.setopts(near, linger: {true, 0})
+    :ok = :gen_tcp.close(near)
+    assert :erlang.port_info(near) == :undefined
+    :ok = :gen_tcp.close(listener)
+    assert close(server) and close(client)
+  end
+
   defp open(path, type, protocol) do
     {:ok, fd} = Nlns.open_fd(path, :inet, type, protocol)
     fd

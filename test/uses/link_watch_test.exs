@@ -2,7 +2,7 @@ defmodule Nlns.LinkWatchTest do
   # The GenServer of guides/genserver.md, as it stands there, and more events than its socket holds.
   use Nlns.NetnsCase
 
-  alias Nlns.Guide
+  alias Nlns.{Guide, Links}
 
   @page "guides/genserver.md"
 
@@ -58,8 +58,39 @@ defmodule Nlns.LinkWatchTest do
     stop!(server)
   end
 
-  defp start!(watch, paths) do
-    {:ok, server} = watch.start_link(paths)
+  test "what changes while a dump is under way is known after it", %{watch: watch} do
+    path = netns()
+    {:ok, socket} = Nlns.open_socket(path, :netlink, :raw, 0)
+    # RTMGRP_LINK
+    :ok = Nlns.bind_netlink(socket, 1)
+    {:ok, dump} = Nlns.Netlink.execute(path, :route, Links.dump())
+    added = Netns.add_link(path)
+
+    # The event is read before the dump's answer, which is older.
+    ref = make_ref()
+    state = %{requests: %{ref => {:dump, path}}, paths: %{socket => path}, links: %{}, lost: 0}
+    state = Map.put(state, :events, %{path => []})
+    {:noreply, state} = watch.handle_info({:"$socket", socket, :select, nil}, state)
+    {:noreply, state} = watch.handle_info({:nlns, ref, {:ok, dump}}, state)
+    assert added in Map.values(state.links[path])
+    assert state.events == %{}
+    :socket.close(socket)
+    assert_receive {:"$socket", ^socket, :abort, _info}
+  end
+
+  test "it lets go of a namespace that was deleted", %{watch: watch} do
+    [gone, other] = [netns(), netns()]
+    peer = Netns.add_veth_to_host(gone)
+    server = start!(watch, [gone, other], 20)
+    knows(watch, server, gone)
+    assert Netns.gone_after_delete?(gone, peer)
+    eventually(fn -> assert watch.links(server, gone) == nil end)
+    knows(watch, server, other)
+    stop!(server)
+  end
+
+  defp start!(watch, paths, look_every \\ 10_000) do
+    {:ok, server} = watch.start_link(paths, look_every)
     server
   end
 
