@@ -62,7 +62,7 @@ defmodule Nlns do
     * `max_helpers`, `idle_timeout` (ms), `max_queue`: the configuration
     * `helpers`: one `t:helper/0` for each helper thread; `stuck`: how many of them are stuck
     * `paths`: paths that have requests or a helper, or had until lately
-    * `waiting`: requests in all their queues
+    * `waiting`: requests in all their queues, with those that were given up and not taken out yet
     * `closing`: descriptors that are being closed, where that takes time
     * `held_back`: those of `waiting` that wait until sockets of their kind are closed; `max_closing`: how many
       of a kind may be closing when another is opened (see `open_socket/5`)

@@ -55,7 +55,8 @@ defmodule Nlns.Netlink do
       111 (`ECONNREFUSED`): the kernel has no such protocol.
     * `{:receive, errno}`: the answer could not be read. 4 (`EINTR`): a dump changed under each attempt.
       27 (`EFBIG`): it is larger than `max_reply`. 90 (`EMSGSIZE`): one datagram is larger than its buffer.
-      105 (`ENOBUFS`): the kernel had no room for a part of it.
+      105 (`ENOBUFS`): the kernel had no room for a part of it. The answers to a list have 4 MiB, or
+      `net.core.rmem_max` without `CAP_NET_ADMIN`; changes are made all the same.
     * `{:netlink, errno, details}`: the kernel refused the request. `details` has its explanation in words as
       `:message`, and as `:offset` where in the request, counted from its header, the attribute at fault
       begins. Both are `nil` where the kernel gives none; it gives some since Linux 4.12. `:index` is

@@ -15,7 +15,9 @@ defmodule Nlns.RunTest do
     test "needs nothing", do: :ok
     @tag netns: true
     test "needs a namespace", do: flunk("it was run")
-    if System.get_env("FAIL"), do: test "is wrong", do: assert 1 == 2
+    if System.get_env("FAIL") do
+      test "is wrong", do: assert(1 == 2)
+    end
   end
   """
 
