@@ -6,8 +6,9 @@ defmodule Nlns.Soak.Closing do
 
   alias Nlns.Soak.Tally
 
-  # Of the plateau after warm-up; and what a measurement of it varies by.
-  @growth 1.10
+  # Of the plateau after warm-up: what a measurement of it varies by. A slow machine makes fewer namespaces, and the
+  # plateau is not as even.
+  @growth 0.10 * min(within(1), 3)
   # Fewer and the run says little.
   @made_per_minute 10_000
 
@@ -25,7 +26,12 @@ defmodule Nlns.Soak.Closing do
         [
           row("threads outside the VM's namespace", before.outside, now.outside),
           row("network namespaces in the kernel", before.namespaces, now.namespaces),
-          row("resident KiB (before: after warm-up)", plateau, now.rss_kib, plateau * @growth),
+          row(
+            "resident KiB (before: after warm-up)",
+            plateau,
+            now.rss_kib,
+            plateau * (1 + @growth)
+          ),
           row("violations", 0, Tally.counted(:violation)),
           at_least(
             "namespaces made (before: at least)",
