@@ -35,6 +35,12 @@ pub enum Stage {
     Thread,
 }
 
+/// Whether a call failed for want of what may be there the next time, descriptors or memory: that says nothing of
+/// what the kernel can do.
+pub(crate) fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
 /// A failed open: the step and the errno that the kernel (or the pool, in the kernel's words) gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{stage:?}: {}", std::io::Error::from_raw_os_error(*errno))]

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::uninterrupted;
+use crate::error::{is_shortage, uninterrupted};
 use crate::{procfs, sys};
 
 /// An optional feature of the kernel.
@@ -159,6 +159,9 @@ pub struct Features(u32);
 
 static FOUND: AtomicU32 = AtomicU32::new(0);
 
+/// No feature's bit.
+const KNOWN: u32 = 1 << 31;
+
 impl Features {
     /// Whether the kernel has it.
     pub fn has(self, feature: Feature) -> bool {
@@ -175,15 +178,20 @@ pub fn get() -> Features {
     Features(FOUND.load(Ordering::Acquire))
 }
 
-/// Tries each feature. Fails only for want of descriptors, which says nothing about the kernel.
+/// Whether they have been looked for.
+pub(crate) fn are_known() -> bool {
+    FOUND.load(Ordering::Acquire) & KNOWN != 0
+}
+
+/// Tries each feature. Fails only for want of descriptors or memory, which says nothing about the kernel.
 /// Note: only for a thread that is in the VM's own namespace.
 pub(crate) fn probe(netns: BorrowedFd<'_>) -> Result<Features> {
     let home = Home::find(netns)?;
-    let mut found = 0;
+    let mut found = KNOWN;
     for row in &TABLE {
         match uninterrupted(|| (row.probe)(&home)) {
             Ok(true) => found |= bit(row.feature),
-            Err(errno @ (Errno::MFILE | Errno::NFILE)) => return Err(errno),
+            Err(errno) if is_shortage(errno) => return Err(errno),
             Ok(false) | Err(_) => {}
         }
     }

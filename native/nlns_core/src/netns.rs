@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::{Error, Stage, uninterrupted};
+use crate::error::{Error, Stage, is_shortage, uninterrupted};
 use crate::features::{self, Feature};
 use crate::pidfd::{self, Process};
 use crate::procfs::Procfs;
@@ -19,6 +19,7 @@ use crate::socket::Socket;
 use crate::sys;
 
 use lookup::{Identity, OpenedNetns};
+pub(crate) use reference::PATH_MAX;
 pub use reference::{NetnsKey, NetnsRef};
 pub use spec::Spec;
 
@@ -90,8 +91,7 @@ impl Host {
         let found = Procfs::find();
         let fd = match &found {
             Ok(procfs) => procfs.own_netns(),
-            Err(Errno::MFILE) => Err(Errno::MFILE),
-            Err(Errno::NFILE) => Err(Errno::NFILE),
+            Err(errno) if is_shortage(*errno) => Err(*errno),
             Err(_) => pidfd::own_netns()
                 .or_else(|_| visit(pidfd::own()?.as_fd()))
                 .map_err(|_| Errno::NOENT),

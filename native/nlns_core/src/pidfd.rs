@@ -77,10 +77,15 @@ fn as_path(errno: Errno) -> Errno {
 /// Opens a pidfd; `ENOENT` if there is no such process, `ENOSYS` if there are no pidfds, whatever the kernel
 /// or a filter says.
 pub(crate) fn open(pid: Pid) -> Result<OwnedFd> {
-    if !features::get().has(Feature::Pidfd) {
+    if features::are_known() && !features::get().has(Feature::Pidfd) {
         return Err(Errno::NOSYS);
     }
-    uninterrupted(|| pidfd_open(pid, PidfdFlags::empty())).map_err(as_path)
+    // As the first pool starts, the kernel has to be asked.
+    let pidfd = uninterrupted(|| pidfd_open(pid, PidfdFlags::empty())).map_err(as_path);
+    pidfd.map_err(|errno| match errno {
+        Errno::PERM | Errno::ACCESS if !features::are_known() => Errno::NOSYS,
+        errno => errno,
+    })
 }
 
 /// Whether the process behind a pidfd has ended.

@@ -14,7 +14,7 @@ use rustix::io::{Errno, Result};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use rustix::process::{Pid, getpid};
 
-use crate::error::uninterrupted;
+use crate::error::{is_shortage, uninterrupted};
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -50,7 +50,7 @@ impl Procfs {
         // Fails where this process is in no pid namespace that it shows.
         readlinkat(&root, c"self", Vec::new())?;
         let dev = fstat(&root)?.st_dev;
-        let is_own = numbers_as_we_do(root.as_fd());
+        let is_own = numbers_as_we_do(root.as_fd())?;
         Ok(Self { root, dev, is_own })
     }
 
@@ -98,7 +98,7 @@ impl Procfs {
         let mut roots = above
             .iter()
             .filter_map(|up| open_directory(directory, up).ok());
-        roots.any(|root| is_in(root.as_fd(), dev) && numbers_as_we_do(root.as_fd()))
+        roots.any(|root| is_in(root.as_fd(), dev) && numbers_as_we_do(root.as_fd()) == Ok(true))
     }
 }
 
@@ -127,20 +127,20 @@ pub(crate) fn is_procfs(fd: BorrowedFd<'_>) -> bool {
 
 /// Whether the procfs with this root shows this process by the number that it has for itself, and by no
 /// other: `NSpid` of proc_pid_status(5) has one number for each pid namespace from the procfs's to its own.
-fn numbers_as_we_do(root: BorrowedFd<'_>) -> bool {
+fn numbers_as_we_do(root: BorrowedFd<'_>) -> Result<bool> {
     let own = getpid().as_raw_nonzero().to_string();
     let shown = readlinkat(root, c"self", Vec::new());
     if shown.is_ok_and(|shown| shown.to_bytes() != own.as_bytes()) {
-        return false;
+        return Ok(false);
     }
-    let Ok(status) = open_file(root, c"self/status").and_then(read) else {
-        return false;
+    let status = match open_file(root, c"self/status").and_then(read) {
+        Err(errno) if is_shortage(errno) => return Err(errno),
+        Err(_) => return Ok(false),
+        Ok(status) => status,
     };
-    match numbers(&status) {
-        Some(numbers) => numbers.split_ascii_whitespace().eq([&*own]),
-        // Before Linux 4.1 the number alone must do.
-        None => true,
-    }
+    // Before Linux 4.1 the number alone must do.
+    let numbers = numbers(&status);
+    Ok(numbers.is_none_or(|numbers| numbers.split_ascii_whitespace().eq([&*own])))
 }
 
 fn numbers(status: &str) -> Option<&str> {

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use rustix::process::Pid;
 
 use crate::error::{Error, Stage};
-use crate::netns::{NetnsKey, NetnsRef};
+use crate::netns::{NetnsKey, NetnsRef, PATH_MAX};
 use crate::path::Path;
 use crate::pidfd::Process;
 use crate::request::{OnLeft, Request};
@@ -45,7 +45,11 @@ impl Registry {
 
     /// Where a key belongs, and its hash.
     fn shard(&self, key: NetnsKey<'_>) -> (&RwLock<Shard>, u64) {
-        let hash = self.hasher.hash_one(key);
+        // No path is longer; a caller on a scheduler would wait for what is.
+        let hash = self.hasher.hash_one(match key {
+            NetnsKey::Path(path) => NetnsKey::Path(&path[..path.len().min(PATH_MAX)]),
+            process => process,
+        });
         // The shard itself goes by the lowest bits and the highest.
         (&self.shards[(hash >> 32) as usize % SHARDS], hash)
     }

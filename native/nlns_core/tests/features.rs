@@ -120,6 +120,29 @@ fn all_features_may_be_missing_together() {
 }
 
 #[test]
+fn shortage_at_start_hides_no_process() {
+    let _alone = alone();
+    let process = Process::start();
+    for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+        for calls in 0..8 {
+            let Some(faults) = Faults::new() else { return };
+            // Only a procfs tells which process has a number, and only the one at /proc.
+            faults.fail(libc::SYS_ioctl, libc::ENOTTY);
+            faults.fail(libc::SYS_fsopen, libc::EPERM);
+            faults.fail_after(libc::SYS_openat, errno, calls);
+            let pool = faults.among_them(|| nlns_core::Pool::start(FOREVER));
+            let pool = Running::of(pool.unwrap());
+            eventually("it has looked", || {
+                faults.asked(libc::SYS_openat) > calls || pool.0.info().started == 1
+            });
+            faults.forget(libc::SYS_openat);
+            let answer = pool.open_process(process.id()).map(cookie);
+            assert_eq!(answer, oracle(&process.path(), 0));
+        }
+    }
+}
+
+#[test]
 fn descriptor_shortage_hides_no_feature() {
     let _alone = alone();
     let names = Directory::new();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crossbeam_channel::bounded;
-use nlns_core::{Error, NetnsKey, Pool, Stage};
+use nlns_core::{Error, NetnsKey, Pool, Spec, Stage};
 
 use support::faults::{Faults, start};
 use support::netns::{Process, cookie, in_fresh_thread, oracle, unshare_net};
@@ -86,6 +86,11 @@ fn unproven_number_is_an_error() {
     run("number_is_not_proven", OUTER);
     run("nothing_is_found", NONE);
     run("own_proc_is_proof_enough", OWN);
+}
+
+#[test]
+fn process_of_first_request_is_no_other() {
+    run("process_asked_for_at_once", OWN);
 }
 
 /// The process elsewhere ends when a line is written to its input, which the one inside has for its own.
@@ -243,6 +248,32 @@ mod inside {
             return;
         };
         assert_numbers_mean_own_processes(&pool);
+    }
+
+    /// The first pool has not yet found what the kernel can do.
+    #[test]
+    #[ignore = "runs in a pid namespace of its own"]
+    fn process_asked_for_at_once() {
+        let Some(faults) = Faults::new() else {
+            return;
+        };
+        let let_go = faults.hold_opens();
+        let pool = faults.among_them(|| Pool::start(FOREVER));
+        let pool = Running::of(pool.unwrap());
+        eventually("it looks for its namespace", || faults.held() > 0);
+        let process = Process::start();
+        let number = process.id();
+        let key = NetnsKey::process(number as i32).unwrap();
+        let answer = pool.ask_by(key, Spec::netlink(0)).unwrap();
+        drop(process);
+        // The next is the thread that starts it.
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 2).to_string()).unwrap();
+        let namesake = Process::start();
+        assert_eq!(namesake.id(), number);
+        faults.heal();
+        drop(let_go);
+        let answer = answer.recv_timeout(patience()).unwrap();
+        assert_eq!(answer.map(cookie), Err(ENDED));
     }
 
     /// Another process has its number here, and goes on.

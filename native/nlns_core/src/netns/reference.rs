@@ -9,7 +9,7 @@ use rustix::process::Pid;
 use crate::error::{Error, Stage};
 
 /// The kernel's bound for a path with its terminating NUL (limits.h, path_resolution(7)).
-const PATH_MAX: usize = 4096;
+pub(crate) const PATH_MAX: usize = 4096;
 
 /// A path, or a process. The two never stand for each other: `/proc/17/ns/net` is whatever is at that path,
 /// the process 17 the one that has this number for this process.

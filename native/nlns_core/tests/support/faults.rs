@@ -87,6 +87,8 @@ struct Argument {
 #[derive(Clone)]
 enum Fault {
     Fails(i32, usize),
+    /// Once, after it has been asked for so many times; then never.
+    FailsAfter(i32, Option<usize>),
     /// Until the other end is dropped.
     Waits(Receiver<()>),
 }
@@ -112,6 +114,11 @@ impl Faults {
     /// So many times in a row.
     pub fn fail_times(&self, call: i64, errno: i32, times: usize) {
         self.insert((call, None), Fault::Fails(errno, times));
+    }
+
+    /// Once, after so many that do not.
+    pub fn fail_after(&self, call: i64, errno: i32, times: usize) {
+        self.insert((call, None), Fault::FailsAfter(errno, Some(times)));
     }
 
     /// Has a step of each request fail, until it is healed.
@@ -240,8 +247,14 @@ impl Faults {
         };
         let mut faults = self.0.faults.lock();
         let (_, fault) = faults.iter_mut().find(|(call, _)| is_meant(call))?;
-        if let Fault::Fails(_, times) = fault {
-            *times = times.checked_sub(1)?;
+        match fault {
+            Fault::Fails(_, times) => *times = times.checked_sub(1)?,
+            Fault::FailsAfter(errno, after) => {
+                let is_now = (*after)? == 0;
+                *after = after.and_then(|after| after.checked_sub(1));
+                return is_now.then_some(Fault::Fails(*errno, 1));
+            }
+            Fault::Waits(_) => {}
         }
         Some(fault.clone())
     }
@@ -251,7 +264,9 @@ impl Faults {
         while let Some(asked) = listener.next() {
             match self.fault(&asked.data) {
                 None => listener.respond(asked.id, None),
-                Some(Fault::Fails(errno, _)) => listener.respond(asked.id, Some(errno)),
+                Some(Fault::Fails(errno, _) | Fault::FailsAfter(errno, _)) => {
+                    listener.respond(asked.id, Some(errno))
+                }
                 Some(Fault::Waits(held)) => {
                     self.0.held.fetch_add(1, Ordering::SeqCst);
                     let listener = listener.clone();
