@@ -27,15 +27,18 @@ fn helper_without_a_turn_goes_elsewhere() {
     };
     let mut times = Vec::new();
     for _ in 0..5 {
-        stay(pool, path, here);
-        sched_setaffinity(None, &only(elsewhere)).unwrap();
-        let Some(_busy) = Busy::start(here) else {
-            return skipped("it takes the right to a real-time priority");
-        };
-        let asked = Instant::now();
-        drop(pool.open(path, 0).unwrap());
-        times.push(asked.elapsed());
-        assert!(!is_bound(here));
+        let is_over = goes_elsewhere(here, || {
+            stay(pool, path, here);
+            sched_setaffinity(None, &only(elsewhere)).unwrap();
+            let busy = Busy::start(here)?;
+            let asked = Instant::now();
+            drop(pool.open(path, 0).unwrap());
+            times.push(asked.elapsed());
+            Some(busy)
+        });
+        if !is_over {
+            return;
+        }
     }
     // The kernel leaves others the last twentieth of each second, so that it would mostly be served here, and
     // that after nearly a second.
@@ -52,32 +55,51 @@ fn helper_preempted_in_request_goes_elsewhere() {
     // So that the manager has no grace period to end.
     settle(pool, path);
     for _ in 0..3 {
-        stay(pool, path, here);
-        let (go_on, is_done) = loop {
-            drop(pool.open(path, 0).unwrap());
-            let served = Instant::now();
-            // It falls asleep, or the next request would not have to call it.
-            std::thread::sleep(Duration::from_micros(100));
-            let (go_on, held) = bounded::<()>(0);
-            let (done, is_done) = bounded(1);
-            pool.ask_rudely(path, move || {
-                let _ = held.recv();
-                let _ = done.send(());
-            });
-            // Only of callers that come back soon it is known that they will miss it.
-            if served.elapsed() < Duration::from_micros(500) {
-                break (go_on, is_done);
-            }
-        };
-        // As the kernel would have the caller go on elsewhere, nothing else being wanted of the pool.
-        sched_setaffinity(None, &only(elsewhere)).unwrap();
-        let Some(_busy) = Busy::start(here) else {
-            return skipped("it takes the right to a real-time priority");
-        };
-        drop(go_on);
-        is_done.recv_timeout(patience()).unwrap();
-        assert!(!is_bound(here));
+        let is_over = goes_elsewhere(here, || {
+            stay(pool, path, here);
+            let (go_on, is_done) = loop {
+                drop(pool.open(path, 0).unwrap());
+                let served = Instant::now();
+                // It falls asleep, or the next request would not have to call it.
+                std::thread::sleep(Duration::from_micros(100));
+                let (go_on, held) = bounded::<()>(0);
+                let (done, is_done) = bounded(1);
+                pool.ask_rudely(path, move || {
+                    let _ = held.recv();
+                    let _ = done.send(());
+                });
+                // Only of callers that come back soon it is known that they will miss it.
+                if served.elapsed() < Duration::from_micros(500) {
+                    break (go_on, is_done);
+                }
+            };
+            // As the kernel would have the caller go on elsewhere, nothing else being wanted of the pool.
+            sched_setaffinity(None, &only(elsewhere)).unwrap();
+            let busy = Busy::start(here)?;
+            drop(go_on);
+            is_done.recv_timeout(patience()).unwrap();
+            Some(busy)
+        });
+        if !is_over {
+            return;
+        }
     }
+}
+
+/// Waits for a round after which the helper is not bound to this processor, which another process had meanwhile;
+/// `false`, said where it is seen, if that could not be had. Now and then the kernel gives the helper a turn there,
+/// where others wait for the processor as well.
+fn goes_elsewhere(here: usize, mut round: impl FnMut() -> Option<Busy>) -> bool {
+    let mut is_skipped = false;
+    eventually("it goes elsewhere", || {
+        let busy = round();
+        is_skipped = busy.is_none();
+        is_skipped || !is_bound(here)
+    });
+    if is_skipped {
+        skipped("it takes the right to a real-time priority");
+    }
+    !is_skipped
 }
 
 #[test]
