@@ -46,7 +46,8 @@ defmodule Nlns.Netlink do
 
   The end of an answer is the `:done` of a dump, or else the acknowledgement. A family that acknowledges a
   request and answers it only afterwards, as `:audit` does, is for `Nlns.open_socket/5`. So are events, and a
-  family that acknowledges nothing: there an exchange ends with its `timeout`.
+  family that acknowledges nothing: there an exchange ends with its `timeout`. Until then it holds up the other
+  requests of its namespace's path, and `Nlns.release/2`.
 
   ## Errors
 
