@@ -108,7 +108,7 @@ defmodule Nlns do
 
     * `id`: its number, never used twice
     * `state`: `:parked` in no namespace, `:pinned` in one and idle, `:serving`, or `:stuck`: serving one
-      batch for over a second, so the kernel blocks it
+      batch for over a second, so the kernel blocks it, or a netlink exchange waits for its answer
     * `path`, `pinned_ms`: what led it where it is, a path or `{:pid, pid}`, and for how long it has been
       there; `nil` in no namespace
     * `served`: sockets that it opened, and netlink exchanges
