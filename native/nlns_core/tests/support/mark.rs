@@ -32,12 +32,13 @@ pub fn leave(fd: BorrowedFd<'_>) {
 pub fn read(fd: BorrowedFd<'_>) -> u64 {
     let mut request = request();
     ask(fd, libc::SIOCGIFHWADDR, &mut request);
-    // SAFETY: the kernel has written the address; whichever bytes it has, they are one.
+    // SAFETY: the kernel has written the address; whichever bytes it has, they are one. (A `c_char` has a sign or
+    // not, by the processor.)
     let hardware = unsafe { request.ifr_ifru.ifru_hwaddr };
     let address = &hardware.sa_data[..6];
     address
         .iter()
-        .fold(0, |mark, byte| mark << 8 | u64::from(*byte as u8))
+        .fold(0, |mark, byte| mark << 8 | u64::from(byte.to_ne_bytes()[0]))
 }
 
 fn request() -> libc::ifreq {
