@@ -159,9 +159,7 @@ defmodule Nlns.FaultsTest do
           assert_all_in_order()
         end
 
-      vm = await_line(vm, "stuck")
-      BlockedMount.stop(mount)
-      finish(vm)
+      unblock(vm, mount)
     end
   end
 
@@ -186,9 +184,7 @@ defmodule Nlns.FaultsTest do
         assert_all_in_order()
       end
 
-    vm = await_line(vm, "stuck")
-    BlockedMount.stop(mount)
-    finish(vm)
+    unblock(vm, mount)
   end
 
   test "a dead mount over a process's files is no procfs, whatever its path says", %{
@@ -221,5 +217,12 @@ defmodule Nlns.FaultsTest do
     BlockedMount.stop(mount)
     finish(vm)
     Netns.kill(process)
+  end
+
+  # Ends the mount once the VM is seen to be stuck in it, and waits for the VM.
+  defp unblock(vm, mount) do
+    vm = await_line(vm, "stuck")
+    BlockedMount.stop(mount)
+    finish(vm)
   end
 end
