@@ -18,7 +18,7 @@ defmodule NetnsAgent.MetricsTest do
     start_agent()
     await_sample(one)
 
-    # The text may be a second old, and the kernel sends neighbour discovery when it likes.
+    # The text may be a second old.
     body =
       eventually(fn ->
         {200, _, body} = get("/metrics")

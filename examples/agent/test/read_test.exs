@@ -18,7 +18,7 @@ defmodule NetnsAgent.ReadTest do
     Netns.send_udp(one, {127, 0, 0, 1}, 100, 7)
 
     for name <- [one, other] do
-      # The kernel sends neighbour discovery when it likes: compare in a moment of quiet.
+      # The peer may still be answering: compare in a moment of quiet.
       {links, shown} =
         eventually(fn ->
           before = Netns.counters(name)

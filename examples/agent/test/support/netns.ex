@@ -44,11 +44,16 @@ defmodule NetnsAgent.Test.Netns do
     match?({_, 0}, System.cmd("ip", ["-n", yard, "link", "show", line], stderr_to_stdout: true))
   end
 
-  @doc "A line between two namespaces, up, with addresses 10.99.N.1 and .2."
+  @doc """
+  A line between two namespaces, up, with addresses 10.99.N.1 and .2.
+
+  It has no IPv6 address: the kernel would send discoveries of its own, at a moment that nobody knows.
+  """
   def connect(one, other, n \\ 0) do
     ip!(["-n", one, "link", "add", "to2", "type", "veth", "peer", "name", "to1", "netns", other])
 
     for {name, link, host} <- [{one, "to2", 1}, {other, "to1", 2}] do
+      ip!(["-n", name, "link", "set", link, "addrgenmode", "none"])
       ip!(["-n", name, "addr", "add", "10.99.#{n}.#{host}/24", "dev", link])
       ip!(["-n", name, "link", "set", link, "up"])
     end
