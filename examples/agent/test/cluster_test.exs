@@ -13,18 +13,22 @@ defmodule NetnsAgent.ClusterTest do
 
     epmd = Machine.start_epmd()
     [a, b, c] = Enum.map(@names, &Machine.start(&1, @names, epmd))
-    eventually(fn -> counts(a) == [1, 2, 3] end, 15_000)
+    eventually(fn -> counts(a) == [1, 2, 3] end)
     {:ok, a: a, b: b, c: c, names: names, epmd: epmd}
   end
 
-  defp overview(machine, timeout \\ 1_000),
+  # Long, because those that can answer do, however busy this machine is.
+  @timeout 10_000
+
+  defp overview(machine, timeout \\ @timeout),
     do: Machine.call(machine, NetnsAgent, :overview, [timeout])
 
-  defp counts(machine), do: machine |> overview() |> Enum.map(&(&1[:ok] || &1.error))
+  defp counts(machine, timeout \\ @timeout),
+    do: machine |> overview(timeout) |> Enum.map(&(&1[:ok] || &1.error))
 
   test "any of three machines shows all of them", %{a: a, b: b, c: c} do
     for machine <- [a, b, c] do
-      eventually(fn -> counts(machine) == [1, 2, 3] end, 15_000)
+      eventually(fn -> counts(machine) == [1, 2, 3] end)
       assert [a.node, b.node, c.node] == Enum.map(overview(machine), & &1.node)
     end
   end
@@ -33,7 +37,8 @@ defmodule NetnsAgent.ClusterTest do
     name = Enum.find(names, &(&1 =~ "-b-1"))
     Netns.up_loopback(name)
     port = Netns.listen(name)
-    answers = Machine.call(a, NetnsAgent, :everywhere, [:check, [name, port]])
+    check = [name, port, [timeout: @timeout]]
+    answers = Machine.call(a, NetnsAgent, :everywhere, [:check, check, @timeout])
 
     assert [
              {_, {:ok, {:error, :no_such_namespace}}},
@@ -46,9 +51,9 @@ defmodule NetnsAgent.ClusterTest do
 
   test "a machine that does not answer delays the others' answers by the timeout only", context do
     Machine.signal(context.c, "STOP")
-    {took, counts} = :timer.tc(fn -> counts(context.a) end)
+    {took, counts} = :timer.tc(fn -> counts(context.a, 3_000) end)
     assert [1, 2, "no answer in time"] == counts
-    assert took < 3_000_000
+    assert took < @timeout * 1_000
     Machine.signal(context.c, "CONT")
     eventually(fn -> counts(context.a) == [1, 2, 3] end)
   end
@@ -58,20 +63,15 @@ defmodule NetnsAgent.ClusterTest do
 
     # It has taken the question, and will not answer any more.
     Machine.signal(c, "STOP")
-    call = Task.async(fn -> :timer.tc(fn -> overview(a, 12_000) end) end)
+    call = Task.async(fn -> overview(a) end)
     refute Task.yield(call, 300)
     Machine.signal(c, "KILL")
 
-    {took, answers} = Task.await(call, 14_000)
-    assert [%{ok: 1}, %{ok: 2}, %{error: "not connected"}] = answers
-    assert took < 6_000_000
+    # Who waited until the timeout would say so.
+    assert [%{ok: 1}, %{ok: 2}, %{error: "not connected"}] = Task.await(call, patience())
 
     # It is missed from then on, by all that are left, and nobody waits for it.
-    for machine <- [a, b] do
-      {took, counts} = :timer.tc(fn -> counts(machine) end)
-      assert [1, 2, "not connected"] == counts
-      assert took < 500_000
-    end
+    for machine <- [a, b], do: assert([1, 2, "not connected"] == counts(machine))
 
     # The page says so.
     port = Machine.call(a, NetnsAgent.Http, :port, [])
@@ -80,7 +80,7 @@ defmodule NetnsAgent.ClusterTest do
 
     # And it is welcome when it is back.
     Machine.start("c", @names, context.epmd)
-    eventually(fn -> counts(a) == [1, 2, 3] end, 15_000)
+    eventually(fn -> counts(a) == [1, 2, 3] end)
   end
 
   test "a node whose agent is stopped is said to fail", %{a: a, b: b} do

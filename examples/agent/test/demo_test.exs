@@ -17,10 +17,9 @@ defmodule NetnsAgent.DemoTest do
 
       assert fetch(http, "/metrics") =~ ~s(netns_agent_namespace_up{netns="#{demo}-broken"} 0)
 
-      eventually(
-        fn -> fetch(http, "/check?netns=#{demo}-db&port=5432", "POST") =~ ~s("result":"open") end,
-        20_000
-      )
+      eventually(fn ->
+        fetch(http, "/check?netns=#{demo}-db&port=5432", "POST") =~ ~s("result":"open")
+      end)
 
       Netns.kill(pid, unquote(signal))
       assert finish(port, "") =~ "The namespaces are removed."

@@ -170,7 +170,7 @@ defmodule NetnsAgent.HttpTest do
     start_agent()
     {silent, slow} = {dial(), dial()}
     :gen_tcp.send(slow, "GET / HTT")
-    for socket <- [slow, silent], do: assert("" == read_all(socket, "", 10_000))
+    for socket <- [slow, silent], do: assert("" == read_all(socket, ""))
   end
 
   # Whether /metrics comes as if nobody else was there, as far as this machine has time for it.
@@ -240,7 +240,7 @@ defmodule NetnsAgent.HttpTest do
   test "a connection whose acceptor has crashed ends by itself" do
     {:ok, socket} = :socket.open(:inet, :stream, :tcp)
     {_pid, monitor} = spawn_monitor(NetnsAgent.Http.Connection, :serve, [socket, nil])
-    assert_receive {:DOWN, ^monitor, _, _, :normal}, 20_000
+    assert_receive {:DOWN, ^monitor, _, _, :normal}
     :socket.close(socket)
   end
 

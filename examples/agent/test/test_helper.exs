@@ -10,7 +10,11 @@ if uid != "0\n" do
 end
 
 # What takes more than the namespaces has a check of its own, which asks for it.
-ExUnit.start(capture_log: true, exclude: [:browser, :promtool, :demo])
+ExUnit.start(
+  capture_log: true,
+  assert_receive_timeout: NetnsAgent.Test.AgentCase.patience(),
+  exclude: [:browser, :promtool, :demo]
+)
 
 wanted =
   for {tag, program} <- [browser: "chromium", promtool: "promtool"],

@@ -5,8 +5,12 @@ defmodule NetnsAgent.Test.AgentCase do
 
   alias NetnsAgent.Test.Netns
 
-  # Quick, so that tests need not wait; the schedule is the same otherwise.
-  @settings [port: 0, discover_every: 50, scrape_every: 100, scrape_timeout: 1_000, proc: nil]
+  # Quick, so that tests need not wait; the schedule is the same otherwise. What answers has the time for it.
+  @settings [port: 0, discover_every: 50, scrape_every: 100, proc: nil] ++
+              [scrape_timeout: 10_000, check_timeout: 10_000]
+
+  # ms, far beyond what anything here takes on a busy machine: what is waited for comes, or is a failure.
+  @patience 30_000
 
   using do
     quote do
@@ -61,23 +65,23 @@ defmodule NetnsAgent.Test.AgentCase do
     end
   end
 
-  @doc "What `fun` returns as soon as that is true; fails when it is not within `bound` ms."
-  def eventually(fun, bound \\ 5_000) do
-    until = System.monotonic_time(:millisecond) + bound
-    poll(fun, until, bound)
-  end
+  @doc "How long what comes may take, in ms."
+  def patience, do: @patience
 
-  defp poll(fun, until, bound) do
+  @doc "What `fun` returns as soon as that is true; fails when patience ends."
+  def eventually(fun), do: poll(fun, System.monotonic_time(:millisecond) + @patience)
+
+  defp poll(fun, until) do
     cond do
       result = fun.() ->
         result
 
       System.monotonic_time(:millisecond) > until ->
-        flunk("not within #{bound} ms")
+        flunk("not within #{@patience} ms")
 
       true ->
         Process.sleep(10)
-        poll(fun, until, bound)
+        poll(fun, until)
     end
   end
 
@@ -105,9 +109,9 @@ defmodule NetnsAgent.Test.AgentCase do
     socket
   end
 
-  def read_all(socket, read, timeout \\ 30_000) do
-    case :gen_tcp.recv(socket, 0, timeout) do
-      {:ok, more} -> read_all(socket, read <> more, timeout)
+  def read_all(socket, read) do
+    case :gen_tcp.recv(socket, 0, @patience) do
+      {:ok, more} -> read_all(socket, read <> more)
       {:error, :closed} -> read
     end
   end

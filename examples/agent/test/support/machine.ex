@@ -8,7 +8,7 @@ defmodule NetnsAgent.Test.Machine do
 
   import ExUnit.Callbacks, only: [on_exit: 1]
 
-  alias NetnsAgent.Test.Netns
+  alias NetnsAgent.Test.{AgentCase, Netns}
 
   @enforce_keys [:peer, :node, :os_pid]
   defstruct @enforce_keys
@@ -29,7 +29,20 @@ defmodule NetnsAgent.Test.Machine do
     options = [args: ["-port", "#{number}", "-address", "127.0.0.1"]]
     {:os_pid, pid} = Port.info(Port.open({:spawn_executable, epmd}, options), :os_pid)
     on_exit(fn -> Netns.kill(pid, "KILL", "epmd") end)
+    # A node that finds none does not start.
+    AgentCase.eventually(fn -> listens?(number) end)
     number
+  end
+
+  # Asks for the names, or it would complain of one who says nothing.
+  defp listens?(port) do
+    with {:ok, socket} <- :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false]) do
+      :ok = :gen_tcp.send(socket, <<1::16, "n">>)
+      {:ok, _} = :gen_tcp.recv(socket, 0)
+      :gen_tcp.close(socket) == :ok
+    else
+      {:error, :econnrefused} -> false
+    end
   end
 
   @doc "Starts the machine `name` with an agent that knows the nodes of all `names`."

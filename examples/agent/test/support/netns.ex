@@ -3,6 +3,8 @@ defmodule NetnsAgent.Test.Netns do
 
   import ExUnit.Callbacks, only: [on_exit: 1]
 
+  alias NetnsAgent.Test.AgentCase
+
   @doc "What every name of this run begins with."
   def prefix, do: "agenttest" <> System.pid() <> "-"
 
@@ -45,17 +47,22 @@ defmodule NetnsAgent.Test.Netns do
   end
 
   @doc """
-  A line between two namespaces, up, with addresses 10.99.N.1 and .2.
+  A line between two namespaces, up, with addresses 10.99.0.1 and .2.
 
-  It has no IPv6 address: the kernel would send discoveries of its own, at a moment that nobody knows.
+  It has no IPv6 address, and each end knows the other's: the kernel would send discoveries of its own, at a moment
+  that nobody knows.
   """
-  def connect(one, other, n \\ 0) do
-    ip!(["-n", one, "link", "add", "to2", "type", "veth", "peer", "name", "to1", "netns", other])
+  def connect(one, other) do
+    mac = &"02:00:00:00:00:0#{&1}"
+    pair = ["type", "veth", "peer", "name", "to1", "address", mac.(2), "netns", other]
+    ip!(["-n", one, "link", "add", "to2", "address", mac.(1)] ++ pair)
 
-    for {name, link, host} <- [{one, "to2", 1}, {other, "to1", 2}] do
+    for {name, link, host, peer} <- [{one, "to2", 1, 2}, {other, "to1", 2, 1}] do
       ip!(["-n", name, "link", "set", link, "addrgenmode", "none"])
-      ip!(["-n", name, "addr", "add", "10.99.#{n}.#{host}/24", "dev", link])
+      ip!(["-n", name, "addr", "add", "10.99.0.#{host}/24", "dev", link])
       ip!(["-n", name, "link", "set", link, "up"])
+      known = ["lladdr", mac.(peer), "dev", link, "nud", "permanent"]
+      ip!(["-n", name, "neigh", "replace", "10.99.0.#{peer}"] ++ known)
     end
 
     :ok
@@ -78,7 +85,7 @@ defmodule NetnsAgent.Test.Netns do
   def send_udp(name, {_, _, _, _} = address, bytes, count) do
     {:ok, socket} = Nlns.open_socket({:name, name}, :inet, :dgram, :udp)
     to = %{family: :inet, addr: address, port: 9}
-    for _ <- 1..count, do: :socket.sendto(socket, :binary.copy("x", bytes), to)
+    for _ <- 1..count, do: :ok = :socket.sendto(socket, :binary.copy("x", bytes), to)
     :socket.close(socket)
   end
 
@@ -95,7 +102,7 @@ defmodule NetnsAgent.Test.Netns do
     receive do
       {^port, {:data, "x"}} -> pid
     after
-      5_000 -> raise "unshare --net cat does not answer"
+      AgentCase.patience() -> raise "unshare --net cat does not answer"
     end
   end
 
