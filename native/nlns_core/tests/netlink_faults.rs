@@ -111,7 +111,7 @@ fn release_waits_for_kept_socket() {
     faults.heal();
     drop(let_go);
     assert_eq!(released.recv_timeout(patience()), Ok(Ok(())));
-    assert_eq!(descriptors(), before);
+    assert!(descriptors() <= before);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn kept_socket_ends_with_its_helper() {
     pool.links(path);
     faults.fail(libc::SYS_setns, libc::EPERM);
     pool.release(path);
-    eventually("closed", || descriptors() == before);
+    eventually("closed", || descriptors() <= before);
     faults.heal();
     assert_eq!(pool.links(path), ["lo"]);
 }

@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Returns how many descriptors this process has.
+/// Returns how many descriptors this process has. What answers for an earlier test's faults may still be closing
+/// its own, so a later count may be less.
 pub fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
