@@ -59,9 +59,12 @@ defmodule Nlns.Netlink.RouteTest do
     @version version
 
     test "#{name}_routes_are_those_of_ip", %{path: path, names: names} do
-      theirs = json!(path, "ip", [@version | ~w(-N -j -d route show table all)])
-      assert length(theirs) > 4
-      assert rows(routes(path, @family, names)) == rows(theirs, @route_keys)
+      # A link that is up, and an address of IPv6, have routes only after a while.
+      eventually(fn ->
+        theirs = json!(path, "ip", [@version | ~w(-N -j -d route show table all)])
+        assert length(theirs) > 4
+        assert rows(routes(path, @family, names)) == rows(theirs, @route_keys)
+      end)
     end
 
     test "#{name}_rules_are_those_of_ip", %{path: path} do

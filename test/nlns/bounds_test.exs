@@ -15,7 +15,7 @@ defmodule Nlns.BoundsTest do
       end
 
     watcher = Task.async(fn -> count_helpers_until_told(0) end)
-    answers = Task.await_many(callers, within())
+    answers = Task.await_many(callers, :infinity)
     send(watcher.pid, :told)
     assert Task.await(watcher, within()) in 1..2
 

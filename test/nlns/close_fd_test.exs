@@ -118,7 +118,7 @@ defmodule Nlns.CloseFdTest do
         end)
       end
 
-    Task.await_many(tasks, within())
+    Task.await_many(tasks, :infinity)
   end
 
   # Opens the file until it has this number; what else was opened is closed.

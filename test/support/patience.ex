@@ -3,6 +3,9 @@ defmodule Nlns.Patience do
   Limits of time for machines that are slower than those the tests were written on.
 
   `NLNS_TEST_PATIENCE` multiplies them (default: 1); `scripts/test-kernel` sets it for its emulated machines.
+
+  They are limits of one step. A task of hundreds of steps is awaited without limit: each step has its own, and the
+  test another.
   """
 
   # In ms. Far beyond what anything here takes on a busy machine; a test that gets here has failed.

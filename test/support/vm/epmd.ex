@@ -4,6 +4,7 @@ defmodule Nlns.VM.Epmd do
   # nor left behind in, the machine's.
 
   import ExUnit.Callbacks, only: [on_exit: 1]
+  import Nlns.Patience
 
   @doc "Starts one, until the end of the test; answers the options for a VM that is a node."
   def start do
@@ -16,7 +17,7 @@ defmodule Nlns.VM.Epmd do
     epmd = Port.open({:spawn_executable, path}, [:binary, :stderr_to_stdout, args: args])
     {:os_pid, pid} = Port.info(epmd, :os_pid)
     on_exit(fn -> System.cmd("kill", ["#{pid}"], stderr_to_stdout: true) end)
-    await(port, 200)
+    await(port, div(within(), 10))
     interface = "-kernel inet_dist_use_interface {127,0,0,1}"
     cookie = "nlns#{System.unique_integer([:positive])}"
 
