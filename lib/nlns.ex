@@ -150,8 +150,16 @@ defmodule Nlns do
       after such an open, because its answers come in order.
 
   A `:socket` of another kind has one descriptor, which `:socket` closes: in `:socket.close/1` on a dirty
-  scheduler, at the end of its owner on a normal one. For a TCP listener with 8,000 waiting connections that
-  takes tens of milliseconds. `open_fd/5` and `close_fd/1` keep every such close from schedulers.
+  scheduler, at the end of its owner on a normal one. Some uses make that close slow too. So at the end of the
+  owner a thread of nlns has the last close, soon after, of
+
+    * a stream with `SO_LINGER`, which then lingers no more: its data is sent, and nobody waits for that
+    * a listener with more than 100 waiting connections (8,000 keep a scheduler for tens of milliseconds)
+    * a datagram or raw socket with `SO_REUSEADDR` or `SO_REUSEPORT`, which may be in a multicast group
+    * a unix socket with something to be read
+
+  The port of every other socket is free when the end of its owner is heard of. `:socket` alone closes one that
+  was handed to another process, and one that no term refers to any more.
   """
   @doc since: "0.1.0"
   @spec open_socket(netns(), domain(), type(), protocol(), opts()) ::

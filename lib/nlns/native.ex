@@ -106,8 +106,8 @@ defmodule Nlns.Native do
   @spec bind_netlink(non_neg_integer(), non_neg_integer()) :: :ok | {:error, integer()}
   def bind_netlink(_fd, _groups), do: stub()
 
-  @spec set_cloexec(non_neg_integer()) :: :ok | {:error, integer()}
-  def set_cloexec(_fd), do: stub()
+  @spec adopted(non_neg_integer(), boolean()) :: :ok | {:error, integer()}
+  def adopted(_fd, _last?), do: stub()
 
   @type feature :: %{
           name: String.t(),

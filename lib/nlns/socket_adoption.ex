@@ -14,7 +14,8 @@ defmodule Nlns.SocketAdoption do
   # So the monitoring process looks now and then.
   #
   # Other kinds have one descriptor, which `:socket` closes. With a second one a port would not be free when
-  # `:socket.close/1` returns.
+  # `:socket.close/1` returns. The library gets one when the owner dies, if the close may take long
+  # (`native/nlns_core/src/owned.rs`).
 
   alias Nlns.{Close, Native}
 
@@ -32,7 +33,7 @@ defmodule Nlns.SocketAdoption do
   @spec socket(Native.resource()) :: {:ok, :socket.socket()} | {:error, atom()}
   def socket(resource) do
     with {:ok, fd, owner, short?} <- Native.borrow(resource) do
-      adopted = adopt(fd)
+      adopted = adopt(fd, short?)
 
       case adopted do
         {:ok, socket, duplicate} when not short? -> watch(socket, duplicate, owner)
@@ -43,10 +44,10 @@ defmodule Nlns.SocketAdoption do
     end
   end
 
-  defp adopt(fd) do
+  defp adopt(fd, short?) do
     with {:ok, socket} <- :socket.open(fd, %{use_registry: false}) do
       with {:ok, duplicate} <- :socket.getopt(socket, :otp, :fd),
-           :ok <- Native.set_cloexec(duplicate) do
+           :ok <- Native.adopted(duplicate, short?) do
         {:ok, socket, duplicate}
       else
         {:error, _reason} ->

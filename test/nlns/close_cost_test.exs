@@ -50,14 +50,36 @@ defmodule Nlns.CloseCostTest do
   end
 
   test "a listener with unaccepted connections keeps no scheduler busy", %{path: path} do
+    somaxconn(path, 4_096)
+
     for protocol <- [:tcp, @mptcp], there?(path, protocol) do
       none? =
         Enum.any?(1..10, fn _ ->
-          fd = listener(path, protocol)
+          {:ok, fd} = Nlns.open_fd(path, :inet, :stream, protocol)
+          {:ok, socket} = :socket.open(fd)
+          wait_for(socket, path)
+          :ok = :socket.close(socket)
           LongSchedule.times(fn -> Nlns.close_fd(fd) end) == []
         end)
 
       assert none?
+    end
+  end
+
+  test "the killed owner of a listener with unaccepted connections keeps no scheduler busy",
+       %{path: path} do
+    somaxconn(path, 4_096)
+
+    for protocol <- [:tcp, @mptcp], there?(path, protocol) do
+      owner = fn ->
+        {:ok, socket} = Nlns.open_socket(path, :inet, :stream, protocol)
+        # A socket that no term refers to is closed by the next garbage collection.
+        Process.put(:kept, socket)
+        wait_for(socket, path)
+        Process.exit(self(), :kill)
+      end
+
+      assert Enum.any?(1..10, fn _ -> LongSchedule.times(owner) == [] end)
     end
   end
 
@@ -100,24 +122,22 @@ defmodule Nlns.CloseCostTest do
     end
   end
 
-  # A TCP listener with 2,000 connections in its queue, whose other ends are closed.
-  defp listener(path, protocol) do
-    name = Path.basename(path)
-    {_, 0} = System.cmd("ip", ["netns", "exec", name, "sysctl", "-qw", "net.core.somaxconn=4096"])
-    {:ok, fd} = Nlns.open_fd(path, :inet, :stream, protocol)
-    {:ok, socket} = :socket.open(fd)
+  defp somaxconn(path, count) do
+    sysctl = ["sysctl", "-qw", "net.core.somaxconn=#{count}"]
+    {_, 0} = System.cmd("ip", ["netns", "exec", Path.basename(path) | sysctl])
+  end
+
+  # Makes a listener of a socket, with 2,000 connections in its queue, whose other ends are closed.
+  defp wait_for(socket, path) do
     :ok = :socket.bind(socket, %{family: :inet, addr: {127, 0, 0, 1}, port: 0})
     :ok = :socket.listen(socket, 4_096)
     {:ok, address} = :socket.sockname(socket)
-    :ok = :socket.close(socket)
 
     for _ <- 1..2_000 do
       {:ok, client} = Nlns.open_socket(path, :inet, :stream, :tcp)
       :ok = :socket.connect(client, address)
       :ok = :socket.close(client)
     end
-
-    fd
   end
 
   # What this kernel has.

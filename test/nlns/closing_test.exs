@@ -1,6 +1,7 @@
 defmodule Nlns.ClosingTest do
   # A socket is closed when the call that closes it returns, and a process that closes waits for its own socket only.
   use Nlns.NetnsCase
+  alias Nlns.Streams
 
   setup do
     path = netns()
@@ -71,26 +72,14 @@ defmodule Nlns.ClosingTest do
 
   # A connection with unsent data whose close(2) waits for its peer; the ends that prevent that.
   defp lingering(path) do
-    {:ok, listener} = Nlns.open_socket(path, :inet, :stream, :tcp)
-    :ok = :socket.bind(listener, %{family: :inet, addr: {127, 0, 0, 1}, port: 0})
-    :ok = :socket.listen(listener)
-    {:ok, address} = :socket.sockname(listener)
-
+    {listener, address} = Streams.listener(path)
     {:ok, fd} = Nlns.open_fd(path, :inet, :stream, :tcp)
     {:ok, socket} = :socket.open(fd)
-    :ok = :socket.connect(socket, address)
+    Streams.linger(socket, address, 60)
     {:ok, peer} = :socket.accept(listener)
-    :ok = :socket.setopt(socket, {:socket, :linger}, %{onoff: true, linger: 60})
-    fill(socket)
+    Streams.fill(socket)
     :ok = :socket.close(socket)
     {fd, [peer, listener]}
-  end
-
-  defp fill(socket) do
-    case :socket.send(socket, :binary.copy("x", 65_536), [], 0) do
-      :ok -> fill(socket)
-      {:error, {:timeout, _rest}} -> :ok
-    end
   end
 
   defp close_packets(path) do

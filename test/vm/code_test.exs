@@ -72,6 +72,41 @@ defmodule Nlns.VM.CodeTest do
     end
   end
 
+  test "owners that were watched before a purge of Nlns.Native end as others do", %{
+    paths: [path | _]
+  } do
+    vm path: path do
+      test = self()
+
+      # Sockets that share their port: a closer has the last close of each.
+      open_shared = fn ->
+        {:ok, socket} = Nlns.open_socket(path, :inet, :dgram, :udp)
+        :ok = :socket.setopt(socket, {:socket, :reuseaddr}, true)
+        Process.put(make_ref(), socket)
+        send(test, :opened)
+      end
+
+      owners =
+        for _ <- 1..20 do
+          spawn(fn ->
+            open_shared.()
+            assert_receive :again
+            open_shared.()
+            Process.sleep(:infinity)
+          end)
+        end
+
+      for _ <- owners, do: assert_receive(:opened)
+      purge_native()
+      for owner <- owners, do: send(owner, :again)
+      for _ <- owners, do: assert_receive(:opened)
+      assert sockets() == 2 * length(owners)
+      for owner <- owners, do: Process.exit(owner, :kill)
+      assert poll(fn -> sockets() == 0 end)
+      assert_all_in_order()
+    end
+  end
+
   test "a reload of Nlns.Native is refused in a loop, and service goes on", %{paths: paths} do
     vm paths: paths do
       Logger.configure(level: :none)

@@ -7,7 +7,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustler::{Atom, Decoder, Encoder, Env, NifResult, Reference, Resource, ResourceArc, Term};
 
 use crate::message::Message;
-use crate::terms;
+use crate::{owner, terms};
 
 /// One request's descriptor, on its way or arrived. Closed with the last reference to it.
 ///
@@ -55,6 +55,9 @@ fn borrow(env: Env<'_>, descriptor: Known) -> Term<'_> {
     match descriptor.take() {
         Some(socket) => {
             let (fd, is_short) = (socket.as_raw_fd(), socket.closes_at_once());
+            if is_short {
+                owner::watch(env);
+            }
             let owner = ResourceArc::new(Descriptor(Handover::holding(socket)));
             (terms::ok(), fd, owner, is_short).encode(env)
         }
@@ -129,14 +132,16 @@ fn bind_netlink(env: Env<'_>, fd: i32, groups: u32) -> Term<'_> {
     errno_result(env, with_borrowed(fd, |fd| rustix::net::bind(fd, &address)))
 }
 
-/// For the duplicate that `:socket.open/1` makes without it.
+/// For the duplicate that `:socket.open/2` made: sets close-on-exec, and remembers it for the end of the caller,
+/// if `:socket` will do its last close.
 #[rustler::nif]
-fn set_cloexec(env: Env<'_>, fd: i32) -> Term<'_> {
+fn adopted(env: Env<'_>, fd: i32, is_last: bool) -> Term<'_> {
     let flags = rustix::io::FdFlags::CLOEXEC;
-    errno_result(
-        env,
-        with_borrowed(fd, |fd| rustix::io::fcntl_setfd(fd, flags)),
-    )
+    let set = with_borrowed(fd, |fd| rustix::io::fcntl_setfd(fd, flags));
+    if is_last {
+        owner::add(env.pid(), fd);
+    }
+    errno_result(env, set)
 }
 
 fn errno_result(env: Env<'_>, result: rustix::io::Result<()>) -> Term<'_> {

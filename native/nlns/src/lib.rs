@@ -9,6 +9,7 @@ mod features;
 mod info;
 mod message;
 mod netns;
+mod owner;
 mod process;
 mod running;
 mod terms;

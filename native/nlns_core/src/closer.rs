@@ -25,6 +25,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::identity::Identity;
+use crate::linger::stop_lingering;
 
 pub(crate) use threads::{Closers, Inbox};
 
@@ -87,7 +88,8 @@ impl Job {
         }
     }
 
-    /// Waits until the duplicate is closed, which is a matter of microseconds.
+    /// Waits until the duplicate is closed, which takes microseconds. After that nobody waits for this close, so
+    /// it need not wait for the socket's data to be sent.
     fn await_duplicate(&self) {
         const LOOK: Duration = Duration::from_micros(100);
         let (Some(fd), Some(duplicate)) = (&self.fd, self.duplicate) else {
@@ -100,6 +102,9 @@ impl Job {
         while looks > 0 && identity.is_named_by(duplicate) {
             std::thread::sleep(LOOK);
             looks -= 1;
+        }
+        if looks > 0 {
+            stop_lingering(fd);
         }
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`Pool`] | starts, opens, exchanges, releases, reports, stops |
 //! | [`Socket`] | owns an open socket, and closes it without keeping the caller waiting |
+//! | [`Owned`] | closes what a process of the VM leaves, where that takes long |
 //! | [`Handover`] | carries one descriptor from helper to caller, if either gives up or dies |
 //! | [`netlink`] | requests to the kernel and their whole answers |
 //! | [`issued`] | descriptors that were given away as numbers |
@@ -28,9 +29,11 @@ mod helper;
 mod identity;
 mod idle;
 pub mod issued;
+mod linger;
 mod manager;
 pub mod netlink;
 mod netns;
+mod owned;
 mod path;
 mod pidfd;
 mod pool;
@@ -55,6 +58,7 @@ pub use error::{Error, Stage};
 pub use events::{Event, EventKind, LeaveReason};
 pub use handover::{Cancelled, Handover, Sending};
 pub use netns::{NetnsKey, NetnsRef, Spec};
+pub use owned::Owned;
 pub use pidfd::is_running;
 pub use pool::{HelperInfo, Info, Pool, State};
 pub use reply::Reply;

@@ -18,11 +18,9 @@
 //! A socket whose close is not proven to be short is given to [`crate::closer`].
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::time::Duration;
-
-use rustix::net::sockopt::{set_socket_linger, socket_linger};
 
 use crate::closer::{self, Closed, Job, Lane};
+use crate::linger::stop_lingering;
 
 /// What the last close of a kind of sockets costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,19 +119,11 @@ impl Socket {
         match closer::close(job) {
             Ok(()) => true,
             Err(fd) => {
-                if lingers(&fd) {
-                    // Its data is sent all the same, only nobody waits for that.
-                    let _ = set_socket_linger(&fd, None);
-                }
+                stop_lingering(fd);
                 false
             }
         }
     }
-}
-
-fn lingers(fd: impl AsFd) -> bool {
-    // With no time to linger the connection is reset, which does not wait.
-    !matches!(socket_linger(fd), Ok(None | Some(Duration::ZERO)))
 }
 
 impl AsFd for Socket {

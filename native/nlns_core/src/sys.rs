@@ -3,7 +3,7 @@
 //! This is the one module with `unsafe` in it. Three reasons, each with its functions: integers from
 //! the BEAM that *are* descriptors ([`adopt`], [`with_borrowed`]), options and requests that no
 //! well-kept crate wraps ([`netns_cookie`], [`set_netlink_option`], [`namespace_id`], [`socket_netns`], [`pidfd_netns`],
-//! [`ask_for_short_slices`], [`time_slice`], [`thread_exists`]), and the signal mask, which must be full
+//! [`waiting_connections`], [`ask_for_short_slices`], [`time_slice`], [`thread_exists`]), and the signal mask, which must be full
 //! before a thread exists ([`with_signals_blocked`]).
 #![allow(unsafe_code)]
 
@@ -61,6 +61,25 @@ pub(crate) fn netns_cookie(fd: BorrowedFd<'_>) -> Result<u64> {
         )
     })?;
     Ok(cookie)
+}
+
+/// How many connections wait for accept(2) at a TCP listener (`TCP_INFO`, tcp(7)).
+pub(crate) fn waiting_connections(fd: BorrowedFd<'_>) -> Result<u32> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `info`, which is plain numbers.
+    let info = unsafe {
+        check(libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        ))?;
+        info.assume_init()
+    };
+    // That is what the field means while the socket listens (tcp_get_info of the kernel).
+    Ok(info.tcpi_unacked)
 }
 
 /// Sets one of the options of netlink(7) that are on or off.

@@ -30,6 +30,7 @@ defmodule Nlns.VM.Terms do
   def of({:type, _, :list, [type]}, module, known),
     do: Enum.random([[], [of(type, module, known)]])
 
+  def of({:type, _, :boolean, _}, _module, _known), do: Enum.random([true, false])
   def of({:type, _, :reference, _}, _module, _known), do: make_ref()
 
   def of({:type, _, :timeout, _}, _module, _known),

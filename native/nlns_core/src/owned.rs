@@ -1,0 +1,210 @@
+//! What a process of the VM leaves when it ends: the descriptors of its `:socket`s.
+//!
+//! `:socket` closes them as the process exits, on a scheduler. Most closes are short. Those that may take long
+//! get a second descriptor in that moment, which a closer closes after the one of `:socket`: so the scheduler
+//! never does the last close. Until then a socket has one descriptor only, and `:socket.close/1` closes it.
+//!
+//! | socket | why its close may take long |
+//! |---|---|
+//! | stream with `SO_LINGER` (socket(7)) | it waits until its data is sent, or its time is over |
+//! | listener with many waiting connections | each is closed |
+//! | datagram and raw sockets that share their port | only such join a multicast group that others are in too; to leave it takes the lock for changes of network devices |
+//! | unix socket with something to be read | descriptors in it are closed, and waiting connections |
+//! | `AF_XDP`, vsock, netlink | nobody has measured each use |
+//!
+//! A port that such a socket has is free when the closer is done, which is soon after the process has ended. So
+//! a datagram socket that shares its port with nobody is left to `:socket`, and so is a listener with few waiting
+//! connections: whoever hears of the end of their owner can have the port at once.
+//!
+//! No open is held back for these. Nothing lingers once its owner has ended, and who joins a multicast group waits for
+//! the lock that leaving it takes: so there are no more of them than were in use.
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::net::{AddressFamily, SocketType, sockopt};
+
+use crate::identity::Identity;
+use crate::linger::lingers;
+use crate::socket::{CloseCost, Socket};
+use crate::sys;
+
+/// How many waiting connections keep the last close of a listener for nearly a millisecond.
+const MANY: u32 = 100;
+
+/// How many are looked at with each that is added. Two, and there are never more than twice as many as live.
+const LOOKS: usize = 2;
+
+/// The `:socket`s of one process.
+#[derive(Default)]
+pub struct Owned(Mutex<Sockets>);
+
+#[derive(Default)]
+struct Sockets {
+    open: Vec<(RawFd, Identity)>,
+    /// The next one to be looked at.
+    next: usize,
+}
+
+impl Owned {
+    /// Remembers the descriptor of a `:socket`.
+    pub fn add(&self, fd: RawFd) {
+        if let Ok(identity) = sys::with_borrowed(fd, |fd| Identity::of(fd)) {
+            let mut sockets = self.0.lock();
+            sockets.forget_closed();
+            sockets.open.push((fd, identity));
+        }
+    }
+
+    /// Has closers do the last close of those that may take long. For the end of the process, before `:socket`
+    /// closes them.
+    ///
+    /// Without a descriptor to spare, `:socket` does it. One that has been handed to another process stays
+    /// open: its second descriptor alone is closed.
+    pub fn leave(&self) {
+        for (fd, identity) in std::mem::take(&mut self.0.lock().open) {
+            // Otherwise the number is somebody else's by now.
+            if identity.is_named_by(fd) {
+                let second = sys::with_borrowed(fd, |fd| match may_take_long(fd) {
+                    true => fcntl_dupfd_cloexec(fd, 0).map(Some),
+                    false => Ok(None),
+                });
+                if let Ok(Some(second)) = second {
+                    Socket::used(second, CloseCost::ShortUnused).close_after(fd);
+                }
+            }
+        }
+    }
+}
+
+impl Sockets {
+    fn forget_closed(&mut self) {
+        for _ in 0..LOOKS {
+            match self.open.get(self.next) {
+                Some((fd, identity)) if identity.is_named_by(*fd) => self.next += 1,
+                Some(_) => _ = self.open.swap_remove(self.next),
+                None => self.next = 0,
+            }
+        }
+    }
+}
+
+/// What cannot be asked counts as long.
+fn may_take_long(fd: BorrowedFd<'_>) -> bool {
+    match (sockopt::socket_domain(fd), sockopt::socket_type(fd)) {
+        (
+            Ok(AddressFamily::INET | AddressFamily::INET6),
+            Ok(SocketType::DGRAM | SocketType::RAW),
+        ) => shares_its_port(fd),
+        (Ok(AddressFamily::INET | AddressFamily::INET6), _) => lingers(fd) || has_many_waiting(fd),
+        (Ok(AddressFamily::UNIX), _) => is_readable(fd),
+        _ => true,
+    }
+}
+
+fn shares_its_port(fd: BorrowedFd<'_>) -> bool {
+    sockopt::socket_reuseaddr(fd) != Ok(false) || sockopt::socket_reuseport(fd) != Ok(false)
+}
+
+fn has_many_waiting(fd: BorrowedFd<'_>) -> bool {
+    sockopt::socket_acceptconn(fd) != Ok(false)
+        && sys::waiting_connections(fd).map_or_else(|_| is_readable(fd), |waiting| waiting > MANY)
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    poll(&mut asked, Some(&Timespec::default())) != Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use rustix::net::{listen, socket};
+
+    use super::*;
+
+    const SECONDS: Option<Duration> = Some(Duration::from_secs(60));
+
+    fn udp() -> OwnedFd {
+        socket(AddressFamily::INET, SocketType::DGRAM, None).unwrap()
+    }
+
+    /// Both ends of a connection.
+    fn connect(listener: &TcpListener) -> (TcpStream, TcpStream) {
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn closed_sockets_are_forgotten() {
+        let owned = Owned::default();
+        let open: Vec<_> = std::iter::repeat_with(udp).take(10).collect();
+        open.iter().for_each(|fd| owned.add(fd.as_raw_fd()));
+        for _ in 0..1_000 {
+            owned.add(udp().as_raw_fd());
+            assert!(owned.0.lock().open.len() <= 2 * (open.len() + 1));
+        }
+        let known = std::mem::take(&mut owned.0.lock().open);
+        for fd in open {
+            assert!(known.iter().any(|(number, _)| *number == fd.as_raw_fd()));
+        }
+    }
+
+    #[test]
+    fn only_closes_that_may_wait_take_long() {
+        assert!(!may_take_long(udp().as_fd()));
+        let shared = udp();
+        sockopt::set_socket_reuseaddr(&shared, true).unwrap();
+        assert!(may_take_long(shared.as_fd()));
+        let shared = udp();
+        sockopt::set_socket_reuseport(&shared, true).unwrap();
+        assert!(may_take_long(shared.as_fd()));
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (near, far) = connect(&listener);
+        assert!(!may_take_long(near.as_fd()));
+        sockopt::set_socket_linger(&near, Some(Duration::ZERO)).unwrap();
+        assert!(!may_take_long(near.as_fd()));
+        sockopt::set_socket_linger(&far, SECONDS).unwrap();
+        assert!(may_take_long(far.as_fd()));
+
+        let (near, mut far) = UnixStream::pair().unwrap();
+        assert!(!may_take_long(near.as_fd()));
+        far.write_all(b"unread").unwrap();
+        assert!(may_take_long(near.as_fd()));
+    }
+
+    #[test]
+    fn listener_takes_long_with_many_waiting() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listen(&listener, 2 * MANY as i32).unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut waiting: Vec<_> = std::iter::repeat_with(connect)
+            .take(MANY as usize)
+            .collect();
+        assert!(!may_take_long(listener.as_fd()));
+        waiting.push(connect());
+        assert!(may_take_long(listener.as_fd()));
+    }
+
+    #[test]
+    fn number_of_another_socket_is_let_alone() {
+        let owned = Owned::default();
+        let mut fd = udp();
+        owned.add(fd.as_raw_fd());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (other, _far) = connect(&listener);
+        sockopt::set_socket_linger(&other, SECONDS).unwrap();
+        rustix::io::dup2(&other, &mut fd).unwrap();
+        owned.leave();
+        // Without a pool it would be closed here, and would linger no more.
+        assert_eq!(sockopt::socket_linger(&other), Ok(SECONDS));
+    }
+}
