@@ -33,14 +33,14 @@ defmodule Nlns.SocketAdoption do
   @spec socket(Native.resource()) :: {:ok, :socket.socket()} | {:error, atom()}
   def socket(resource) do
     with {:ok, fd, owner, short?} <- Native.borrow(resource) do
-      adopted = adopt(fd, short?)
+      case adopt(fd, short?) do
+        {:ok, socket, duplicate} when not short? ->
+          watch(socket, duplicate, owner)
 
-      case adopted do
-        {:ok, socket, duplicate} when not short? -> watch(socket, duplicate, owner)
-        _ -> Close.resource(owner)
+        adopted ->
+          Close.resource(owner)
+          with {:ok, socket, _duplicate} <- adopted, do: {:ok, socket}
       end
-
-      with {:ok, socket, _duplicate} <- adopted, do: {:ok, socket}
     end
   end
 
@@ -66,7 +66,13 @@ defmodule Nlns.SocketAdoption do
         Native.close_after(owner, duplicate)
       end)
 
-    :ok
+    {:ok, socket}
+  rescue
+    # The VM has all the processes that it may have.
+    SystemLimitError ->
+      _ = :socket.close(socket)
+      Close.resource(owner)
+      {:error, :eagain}
   end
 
   defp await_end(socket, monitor) do

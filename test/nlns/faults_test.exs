@@ -84,6 +84,36 @@ defmodule Nlns.FaultsTest do
     end
   end
 
+  test "without a process left a socket that is slow to close is answered with an errno, and closed",
+       %{paths: [path | _]} do
+    vm [path: path], erl: "+P 1024" do
+      # Loads what it calls, and opens what the VM opens once.
+      packet = fn -> Nlns.open_socket(path, :packet, :raw, 0) end
+      {:ok, socket} = packet.()
+      :ok = :socket.close(socket)
+      assert poll(fn -> sockets() == 0 end)
+      idle = fn -> Process.sleep(:infinity) end
+
+      processes =
+        Stream.repeatedly(fn ->
+          try do
+            spawn(idle)
+          rescue
+            SystemLimitError -> nil
+          end
+        end)
+        |> Enum.take_while(& &1)
+
+      answers = for _ <- 1..20, do: packet.()
+      assert {:ok, udp} = Nlns.open_socket(path, :inet, :dgram, :udp)
+      :ok = :socket.close(udp)
+      for pid <- processes, do: Process.exit(pid, :kill)
+      assert Enum.uniq(answers) == [{:error, {:socket, 11}}]
+      assert poll(fn -> sockets() == 0 end)
+      assert {:ok, _} = packet.()
+    end
+  end
+
   # The limits of a user namespace of its own: namespaces(7), inotify(7).
   for limit <- ~w(max_inotify_instances max_inotify_watches) do
     test "with #{limit} used up, a deleted namespace is left soon, however long idle_timeout is" do

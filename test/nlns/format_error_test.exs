@@ -30,6 +30,8 @@ defmodule Nlns.FormatErrorTest do
      "making the socket: Protocol not supported (EPROTONOSUPPORT): the kernel does not have this protocol, or not for this family and type; its module may be missing"},
     {{:socket, 1},
      "making the socket: Operation not permitted (EPERM): this family or type needs a capability inside the namespace, CAP_NET_RAW for raw ones; or a seccomp filter refuses it"},
+    {{:socket, 11},
+     "making the socket: Resource temporarily unavailable (EAGAIN): the VM has all the processes that it may have (+P of erl)"},
     {{:socket, 13},
      "making the socket: Permission denied (EACCES): an ICMP socket of the type :dgram needs a group of this process in the namespace's net.ipv4.ping_group_range; or a security module (AppArmor, SELinux) forbids the family"},
     {{:socket, 97},

@@ -33,6 +33,7 @@ defmodule Nlns.Error.Hints do
     {:socket, 1} =>
       "this family or type needs a capability inside the namespace, CAP_NET_RAW for raw ones; or a seccomp " <>
         "filter refuses it",
+    {:socket, 11} => "the VM has all the processes that it may have (+P of erl)",
     {:socket, 13} =>
       "an ICMP socket of the type :dgram needs a group of this process in the namespace's " <>
         "net.ipv4.ping_group_range; or a security module (AppArmor, SELinux) forbids the family",
