@@ -2,9 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -221,51 +219,6 @@ fn dump_under_constant_changes_is_whole() {
         }
     });
     assert_eq!(pool.links(path).len(), 201);
-}
-
-#[test]
-fn ever_interrupted_dump_is_an_error() {
-    let (pool, path, ..) = &alone_with(CONFIG);
-    let changing = Running::start(CONFIG);
-    // So many that a dump takes several datagrams. Inside of one the kernel takes no lock, and notices nothing.
-    let many = (0..1_000_u32).flat_map(|n| address(NEWADDR, 1, 0x0a00_0000 + n));
-    pool.change(path, many.collect());
-    let dump = || pool.exchange(path, request(GETADDR, DUMP, &[2, 0, 0, 0, 0, 0, 0, 0]));
-    changing.links(path);
-    let before = sockets();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let _end = Stop(&stop);
-        scope.spawn(|| {
-            while !stop.load(Ordering::SeqCst) {
-                changing.change(path, address(NEWADDR, 1, 0x0b00_0001));
-                changing.change(path, address(DELADDR, 1, 0x0b00_0001));
-            }
-        });
-        // Changed under each of the attempts, which takes no luck for long.
-        eventually("interrupted", || match dump() {
-            Ok(messages) => {
-                assert!(messages.unwrap().len() >= 1_000);
-                false
-            }
-            error => error.err() == at(Stage::Receive, Errno::INTR),
-        });
-    });
-    assert_eq!(dump().unwrap().unwrap().len(), 1_000);
-    // Each attempt was made on the same one.
-    assert_eq!(sockets(), before);
-}
-
-/// The sockets of this process, by their inodes.
-fn sockets() -> BTreeSet<PathBuf> {
-    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    descriptors
-        .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
-        .filter(|link| {
-            link.to_str()
-                .is_some_and(|link| link.starts_with("socket:"))
-        })
-        .collect()
 }
 
 /// Ends what waits for it, also after a failure.

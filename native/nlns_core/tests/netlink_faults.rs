@@ -2,13 +2,17 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use nlns_core::netlink::Exchange;
 use nlns_core::{Error, MAX_CLOSING, Stage};
 use rustix::io::Errno;
 
 use support::faults::under_faults;
 use support::netlink::*;
-use support::{FOREVER, descriptors, eventually, helpers, key, patience, settle};
+use support::{FOREVER, Running, descriptors, eventually, helpers, key, patience, settle};
 
 /// The kernel had no room for a part of the answer.
 const LOST: Option<Error> = Some(Error {
@@ -52,6 +56,46 @@ fn incomplete_dump_is_repeated() {
     let lost = pool.exchange(path, add_pair("a", "b"));
     assert_eq!(lost.err(), LOST);
     assert_eq!(pool.links(path).len(), 3);
+}
+
+/// An address is added or removed between any two parts of a dump, so that the kernel calls it interrupted.
+#[test]
+fn ever_interrupted_dump_is_an_error() {
+    let Some((pool, faults, path, ..)) = &under_faults(helpers(1)) else {
+        return;
+    };
+    // So many that a dump takes several datagrams. Inside of one the kernel takes no lock, and notices nothing.
+    let many = (0..1_000_u32).flat_map(|n| address(NEWADDR, 1, 0x0a00_0000 + n));
+    pool.change(path, many.collect());
+    let dump = || pool.exchange(path, request(GETADDR, DUMP, &[2, 0, 0, 0, 0, 0, 0, 0]));
+    let (changing, there) = (Running::start(helpers(1)), path.clone());
+    changing.links(path);
+    let before = sockets();
+
+    let changes = AtomicUsize::new(0);
+    faults.before_each(libc::SYS_recvfrom, move || {
+        let is_there = changes.fetch_add(1, Ordering::SeqCst) % 2 == 1;
+        let kind = if is_there { DELADDR } else { NEWADDR };
+        changing.change(&there, address(kind, 1, 0x0b00_0001));
+    });
+    let interrupted = Some(Error::new(Stage::Receive, Errno::INTR));
+    assert_eq!(dump().err(), interrupted);
+    // Each attempt was made on the same one.
+    assert_eq!(sockets(), before);
+    faults.heal();
+    assert!(dump().unwrap().unwrap().len() >= 1_000);
+}
+
+/// The sockets of this process, by their inodes.
+fn sockets() -> BTreeSet<PathBuf> {
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    descriptors
+        .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
+        .filter(|link| {
+            link.to_str()
+                .is_some_and(|link| link.starts_with("socket:"))
+        })
+        .collect()
 }
 
 #[test]

@@ -91,6 +91,8 @@ enum Fault {
     FailsAfter(i32, Option<usize>),
     /// Until the other end is dropped.
     Waits(Receiver<()>),
+    /// Until this has happened.
+    Follows(Arc<dyn Fn() + Send + Sync>),
 }
 
 impl Faults {
@@ -135,6 +137,11 @@ impl Faults {
         let bits = u32::MAX;
         let only = Argument { index, bits, value };
         self.insert((call, Some(only)), Fault::Fails(errno, usize::MAX));
+    }
+
+    /// Has something happen before each such call. It must not need the pool's threads.
+    pub fn before_each(&self, call: i64, happens: impl Fn() + Send + Sync + 'static) {
+        self.insert((call, None), Fault::Follows(Arc::new(happens)));
     }
 
     /// Lets the call return when what this returns is dropped, not before.
@@ -254,7 +261,7 @@ impl Faults {
                 *after = after.and_then(|after| after.checked_sub(1));
                 return is_now.then_some(Fault::Fails(*errno, 1));
             }
-            Fault::Waits(_) => {}
+            Fault::Waits(_) | Fault::Follows(_) => {}
         }
         Some(fault.clone())
     }
@@ -266,6 +273,10 @@ impl Faults {
                 None => listener.respond(asked.id, None),
                 Some(Fault::Fails(errno, _) | Fault::FailsAfter(errno, _)) => {
                     listener.respond(asked.id, Some(errno))
+                }
+                Some(Fault::Follows(happens)) => {
+                    happens();
+                    listener.respond(asked.id, None);
                 }
                 Some(Fault::Waits(held)) => {
                     self.0.held.fetch_add(1, Ordering::SeqCst);
