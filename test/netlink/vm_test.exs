@@ -78,7 +78,7 @@ defmodule Nlns.Netlink.VMTest do
 
         answers =
           (paths ++ [blocked])
-          |> Nlns.Netlink.stream(:route, dump, ordered: false, timeout: 500)
+          |> Nlns.Netlink.stream(:route, dump, ordered: false, timeout: within(3_000))
           |> Enum.to_list()
 
         assert {blocked, {:error, {:thread, 110}}} in answers

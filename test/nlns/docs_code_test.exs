@@ -28,7 +28,7 @@ defmodule Nlns.DocsCodeTest do
         for pid <- links, is_pid(pid), pid != hd(Process.get(:"$ancestors")), do: stop(pid)
       end)
 
-    Task.await(task, within())
+    Task.await(task, :infinity)
   end
 
   defp run_block(block) do

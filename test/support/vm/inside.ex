@@ -36,11 +36,14 @@ defmodule Nlns.VM.Inside do
         do: {tid, String.trim(name)}
   end
 
-  @doc "What a thread's status says of `field`."
+  @doc "What a thread's status says of `field`; `nil` if it has ended meanwhile, as helpers do."
   def status(tid, field) do
-    text = File.read!("/proc/self/task/#{tid}/status")
-    [_, value] = Regex.run(~r/^#{field}:\s*(.*)$/m, text)
-    value
+    with {:ok, text} <- File.read("/proc/self/task/#{tid}/status") do
+      [_, value] = Regex.run(~r/^#{field}:\s*(.*)$/m, text)
+      value
+    else
+      {:error, _} -> nil
+    end
   end
 
   @doc "The namespaces that threads are in, each once; that of one thread; or the one that a path names."
@@ -53,9 +56,9 @@ defmodule Nlns.VM.Inside do
   def netns_of("/" <> _ = path), do: "net:[#{File.stat!(path).inode}]"
   def netns_of(tid), do: File.read_link!("/proc/self/task/#{tid}/ns/net")
 
-  @doc "Whether a thread blocks every signal that its own instructions do not raise (signal(7))."
-  def takes_no_signal?(tid) do
-    {blocked, ""} = tid |> status("SigBlk") |> Integer.parse(16)
+  @doc "Whether a thread with this mask blocks every signal that its own instructions do not raise (signal(7))."
+  def takes_no_signal?(mask) do
+    {blocked, ""} = Integer.parse(mask, 16)
     # ILL, BUS, FPE, KILL, SEGV, STOP, and the two that glibc keeps for itself.
     for(n <- Enum.to_list(1..64) -- [4, 7, 8, 9, 11, 19, 32, 33], do: n)
     |> Enum.all?(&(Bitwise.band(blocked, Bitwise.bsl(1, &1 - 1)) != 0))
