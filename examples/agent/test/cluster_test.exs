@@ -50,7 +50,7 @@ defmodule NetnsAgent.ClusterTest do
   end
 
   test "a machine that does not answer delays the others' answers by the timeout only", context do
-    Machine.signal(context.c, "STOP")
+    Machine.pause(context.c)
     {took, counts} = :timer.tc(fn -> counts(context.a, 3_000) end)
     assert [1, 2, "no answer in time"] == counts
     assert took < @timeout * 1_000
@@ -62,7 +62,7 @@ defmodule NetnsAgent.ClusterTest do
     %{a: a, b: b, c: c} = context
 
     # It has taken the question, and will not answer any more.
-    Machine.signal(c, "STOP")
+    Machine.pause(c)
     call = Task.async(fn -> overview(a) end)
     refute Task.yield(call, 300)
     Machine.signal(c, "KILL")

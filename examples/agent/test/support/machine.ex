@@ -86,4 +86,15 @@ defmodule NetnsAgent.Test.Machine do
   end
 
   def signal(machine, name), do: Netns.kill(machine.os_pid, name, Netns.prefix())
+
+  @doc "Has the machine stand still. Each thread stops at its next turn on a processor, and may answer until then."
+  def pause(machine) do
+    signal(machine, "STOP")
+    tasks = "/proc/#{machine.os_pid}/task"
+
+    # "TID (NAME) STATE ...", proc(5)
+    AgentCase.eventually(fn ->
+      Enum.all?(File.ls!(tasks), &(File.read!("#{tasks}/#{&1}/stat") =~ ~r/\) T /))
+    end)
+  end
 end
