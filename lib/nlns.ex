@@ -143,11 +143,12 @@ defmodule Nlns do
 
     * Such a `:socket` takes two descriptors while it is open. A thread of nlns has the last close, soon after
       `:socket.close/1` has returned or the owner has died. A scheduler would have it otherwise.
-    * An open of such a kind waits while 32 of its kind are being closed (`max_closing` of `info/0`; `closing`
-      counts them, `held_back` the opens that wait). It waits within its timeout. So sockets that are opened
-      faster than they can be closed do not pile up: beside those in use there are 32 and what callers
-      drop at once. Other kinds never wait, except those that the same caller asks for on the same path
-      after such an open, because its answers come in order.
+    * An open of such a kind waits while 32 of its kind are being closed, one of its own namespace among them
+      (`max_closing` of `info/0`; `closing` counts them, `held_back` the opens that wait). It waits within its
+      timeout. So sockets that are opened faster than they can be closed do not pile up: beside those in use
+      there are 32, one for each other namespace, and what callers drop at once. Before Linux 5.14 no socket
+      tells its namespace, and the opens of all wait alike. Other kinds never wait, except those that the same
+      caller asks for on the same path after such an open, because its answers come in order.
 
   A `:socket` of another kind has one descriptor, which `:socket` closes: in `:socket.close/1` on a dirty
   scheduler, at the end of its owner on a normal one. Some uses make that close slow too. So at the end of the

@@ -2,30 +2,38 @@
 //!
 //! Each [`Lane`] has a queue and threads of its own, so that sockets that wait for one thing do not keep
 //! those from being closed that wait for another. The manager starts as many threads as there are
-//! descriptors to be closed at the same time, up to [`MAX_THREADS`] a lane.
+//! descriptors to be closed at the same time, up to [`MAX_THREADS`] a lane. Where a namespace may hold its threads
+//! up for long, it has no more than a share of them ([`Lane::share`]).
 //!
 //! # Back pressure
 //!
 //! A caller that closes a socket waits until it is closed. Three others cannot wait: a destructor, a caller
 //! that was killed, and `:socket`. Their sockets would pile up, faster opened than closed, until the VM has
 //! no descriptors. So an open of a kind that is slow to close even unused is *held back* while
-//! [`MAX_CLOSING`] sockets of its lane are being closed (see [`Path`](crate::path)). The callers of such
-//! kinds slow down to the rate of closing. On one path they wait in line, so an open of another slow kind may
-//! wait too, though its own lane has room. Kinds that are quick to close wait only behind their own caller's.
+//! [`MAX_CLOSING`] sockets of its lane are being closed, one of its own namespace among them (see
+//! [`Path`](crate::path)). The callers of such kinds slow down to the rate of closing. On one path they wait in
+//! line, so an open of another slow kind may wait too, though its own lane has room. Kinds that are quick to
+//! close wait only behind their own caller's.
 //!
-//! The bound: an open of such a kind finds fewer than [`MAX_CLOSING`] of its lane being closed. What it adds
-//! is the caller's own, until the caller drops it.
+//! The bound: an open of such a kind finds fewer than [`MAX_CLOSING`] of its lane being closed, or none of its
+//! namespace. What it adds is the caller's own, until the caller drops it.
+//!
+//! Sockets tell their namespace since Linux 5.14. Before, and while a helper does not know it of a path, all
+//! namespaces are held back together.
 
+mod jobs;
 mod threads;
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::features::{self, Feature};
 use crate::identity::Identity;
 use crate::linger::stop_lingering;
+use crate::sys;
 
 pub(crate) use threads::{Closers, Inbox};
 
@@ -59,9 +67,24 @@ impl Lane {
         &CLOSING[self as usize]
     }
 
-    /// Whether another socket may be opened that will be closed here.
-    pub(crate) fn has_room(self) -> bool {
-        self.closing().load(Ordering::SeqCst) < MAX_CLOSING
+    /// Whether another socket may be opened that will be closed here, in the namespace of this cookie.
+    pub(crate) fn has_room(self, netns: Option<u64>) -> bool {
+        let closes_none = |netns| {
+            let inbox = INBOX.lock();
+            inbox
+                .as_ref()
+                .is_none_or(|inbox| !inbox.closes(self, netns))
+        };
+        self.closing().load(Ordering::SeqCst) < MAX_CLOSING || netns.is_some_and(closes_none)
+    }
+
+    /// How many threads may close sockets of one namespace at the same time.
+    fn share(self) -> usize {
+        match self {
+            // All wait for the same thing, and a namespace does not make that longer.
+            Self::GracePeriod => MAX_THREADS,
+            Self::Used | Self::Lock => MAX_THREADS / 2,
+        }
     }
 }
 
@@ -72,6 +95,8 @@ pub(crate) type Closed = Box<dyn FnOnce() + Send>;
 pub(crate) struct Job {
     fd: Option<OwnedFd>,
     lane: Lane,
+    /// The cookie of its namespace, if sockets have one.
+    netns: Option<u64>,
     /// A number of the same socket that is to be closed before.
     pub(crate) duplicate: Option<RawFd>,
     pub(crate) closed: Option<Closed>,
@@ -80,9 +105,14 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn new(fd: OwnedFd, lane: Lane) -> Self {
         lane.closing().fetch_add(1, Ordering::SeqCst);
+        let netns = match features::get().has(Feature::NetnsCookie) {
+            true => sys::netns_cookie(fd.as_fd()).ok(),
+            false => None,
+        };
         Self {
             fd: Some(fd),
             lane,
+            netns,
             duplicate: None,
             closed: None,
         }

@@ -251,6 +251,14 @@ impl Host {
 }
 
 impl Netns {
+    /// What `SO_NETNS_COOKIE` is of each socket in it, as far as that is known.
+    pub fn cookie(&self) -> Option<u64> {
+        match self.proof {
+            Proof::Cookie(cookie) => Some(cookie),
+            Proof::Identity | Proof::None => None,
+        }
+    }
+
     /// Whether it is the same namespace.
     pub fn is(&self, other: &Self) -> bool {
         self.identity.is_same_namespace(&other.identity)

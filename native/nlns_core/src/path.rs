@@ -47,6 +47,8 @@ pub(crate) struct Path {
     queue: SegQueue<Job>,
     /// Jobs that came out of the queue too early.
     held_back: HeldBack,
+    /// The cookie of the namespace that the last turn was in; 0 if that is not known.
+    cookie: AtomicU64,
     /// It is in the list of paths that hold jobs back.
     pub(crate) is_listed: AtomicBool,
     /// At least the number of requests in both: raised before a push, lowered after a pop.
@@ -74,6 +76,7 @@ impl Path {
             netns,
             queue: SegQueue::new(),
             held_back: HeldBack::default(),
+            cookie: AtomicU64::new(0),
             is_listed: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             all_waiting,
@@ -105,6 +108,16 @@ impl Path {
         if self.pace() != pace {
             self.pace.store(pace as u8, Ordering::Relaxed);
         }
+    }
+
+    /// Notes which namespace a turn is in, by its cookie. Only for the holder of the claim.
+    pub(crate) fn set_cookie(&self, cookie: Option<u64>) {
+        self.cookie
+            .store(cookie.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    fn cookie(&self) -> Option<u64> {
+        Some(self.cookie.load(Ordering::Relaxed)).filter(|cookie| *cookie > 0)
     }
 
     /// Adds a request. `Some` path is to be scheduled by the caller.
@@ -154,7 +167,7 @@ impl Path {
     pub(crate) fn pop_due(&self, due: &mut Due) -> Option<Job> {
         while due.held_back > 0 {
             due.held_back -= 1;
-            match self.held_back.pop_due() {
+            match self.held_back.pop_due(self.cookie()) {
                 Some(job) => return Some(self.popped(job)),
                 None => due.held_back = 0,
             }
@@ -162,7 +175,7 @@ impl Path {
         while due.queued > 0 {
             due.queued -= 1;
             let job = self.queue.pop()?;
-            if let Some(job) = self.held_back.admit(job) {
+            if let Some(job) = self.held_back.admit(job, self.cookie()) {
                 return Some(self.popped(job));
             }
         }
@@ -205,7 +218,7 @@ impl Path {
 
     /// Takes the claim, if a job that was held back may be served now.
     pub(crate) fn claim_held_back(&self) -> bool {
-        self.held_back.is_due() && self.claim.claim()
+        self.held_back.is_due(self.cookie()) && self.claim.claim()
     }
 
     /// Gives up the claim, unless jobs have come: then it stays with the caller.

@@ -75,9 +75,9 @@ impl Job {
         self.lane().is_some()
     }
 
-    /// Returns whether it may be served now.
-    pub(crate) fn has_room(&self) -> bool {
-        self.lane().is_none_or(Lane::has_room)
+    /// Returns whether it may be served now, in the namespace of this cookie.
+    pub(crate) fn has_room(&self, netns: Option<u64>) -> bool {
+        self.lane().is_none_or(|lane| lane.has_room(netns))
     }
 }
 

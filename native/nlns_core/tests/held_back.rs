@@ -10,9 +10,10 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use nlns_core::{Config, Error, MAX_CLOSING, Reply, Socket, Spec};
 
 use support::faults::{Faults, under_faults};
-use support::{FOREVER, PACKET, Running, descriptors, eventually, key, patience};
+use support::{FOREVER, PACKET, Running, descriptors, eventually, key, lacks, patience, skipped};
 
 const NETLINK: Spec = Spec::netlink(0);
+const NETFILTER: u32 = 12;
 
 type Answers = Receiver<(&'static str, Result<Socket, Error>)>;
 
@@ -95,7 +96,7 @@ fn await_held_back(pool: &Running, count: usize) {
 
 #[test]
 fn only_slow_kinds_wait_for_room() {
-    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
         return;
     };
     let let_go = jam(pool, faults, path);
@@ -109,21 +110,74 @@ fn only_slow_kinds_wait_for_room() {
         other.ask(pool, path, NETLINK, "netlink");
         assert_eq!(other.next(), "netlink");
     }
-    // Another path of the same kind waits as well, and a path that is not there is known at once.
-    let elsewhere = names.make("b");
-    other.ask(pool, &elsewhere, PACKET, "packet elsewhere");
-    await_held_back(pool, 101);
     assert_eq!(slow.answers.try_recv().err(), Some(TryRecvError::Empty));
-    assert_eq!(pool.0.info().waiting, 101);
+    assert_eq!(pool.0.info().waiting, 100);
     eventually("no socket waits", || descriptors() <= before);
     drop(let_go);
     for _ in 0..100 {
         assert_eq!(slow.next(), "packet");
     }
-    assert_eq!(other.next(), "packet elsewhere");
     faults.heal();
     eventually("all are closed", || pool.0.info().closing == 0);
     assert_eq!(pool.0.info().held_back, 0);
+}
+
+#[test]
+fn other_namespaces_wait_for_their_own_closes() {
+    if lacks(
+        (6, 18),
+        "NS_GET_ID, which tells the namespace before there is a socket",
+    ) {
+        return;
+    }
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
+        return;
+    };
+    let let_go = jam(pool, faults, path);
+    let caller = Caller::new(1);
+    let elsewhere = names.make("b");
+    caller.ask(pool, &elsewhere, PACKET, "first");
+    let (_, first) = caller.answers.recv_timeout(patience()).unwrap();
+    drop(first.unwrap());
+    assert_eq!(pool.0.info().closing, MAX_CLOSING + 1);
+    // No closer is left for that one.
+    caller.ask(pool, &elsewhere, PACKET, "second");
+    await_held_back(pool, 1);
+    drop(let_go);
+    assert_eq!(caller.next(), "second");
+}
+
+#[test]
+fn lock_of_one_namespace_leaves_closers_to_others() {
+    // Half of the threads of a lane.
+    const SHARE: usize = MAX_CLOSING / 4;
+    if lacks((5, 14), "cookies of namespaces") {
+        return;
+    }
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
+        return;
+    };
+    if pool.open(path, NETFILTER).is_err() {
+        skipped("this kernel has no CONFIG_NETFILTER_NETLINK");
+        return;
+    }
+    eventually("nothing is closed otherwise", || pool.0.info().closing == 0);
+    let mut sockets = Vec::from_iter((0..=SHARE).map(|_| pool.open(path, NETFILTER).unwrap()));
+    let last = sockets.pop();
+    let let_go = faults.hold_close(&sockets);
+    drop(sockets);
+    eventually("each closer is held", || faults.held() == SHARE);
+    faults.heal();
+    drop(last);
+    let elsewhere = names.make("b");
+    for _ in 0..100 {
+        drop(pool.open(&elsewhere, NETFILTER).unwrap());
+    }
+    eventually("the others are closed", || {
+        pool.0.info().closing == SHARE + 1
+    });
+    drop(let_go);
+    eventually("all are closed", || pool.0.info().closing == 0);
 }
 
 #[test]

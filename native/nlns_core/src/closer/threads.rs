@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-
 use crate::control::{Command, CommandSender};
 use crate::threads::{self, Thread};
 
+use super::jobs::Jobs;
 use super::{INBOX, Job, Lane, MAX_THREADS};
 
 /// How long all but the lasting one wait for more.
@@ -22,7 +21,7 @@ const LASTING: Lane = Lane::Used;
 
 /// The sending side of every lane.
 pub(crate) struct Inbox {
-    lanes: [(Sender<Job>, Arc<AtomicUsize>); Lane::ALL.len()],
+    queues: [Queue; Lane::ALL.len()],
     commands: CommandSender,
 }
 
@@ -33,21 +32,25 @@ impl Inbox {
     }
 
     pub(super) fn push(&self, job: Job) {
-        let (jobs, spawned) = &self.lanes[job.lane as usize];
-        let wanted = job.lane.closing().load(Ordering::SeqCst).min(MAX_THREADS);
-        // The manager reads as long as there is a sender.
-        let _ = jobs.send(job);
-        if spawned.load(Ordering::SeqCst) < wanted {
+        let queue = &self.queues[job.lane as usize];
+        queue.jobs.push(job);
+        if queue.spawned.load(Ordering::SeqCst) < queue.jobs.wanted().min(MAX_THREADS) {
             self.commands.send(Command::SpawnCloser);
         }
     }
+
+    /// Whether a socket of this namespace is being closed in this lane.
+    pub(super) fn closes(&self, lane: Lane, netns: u64) -> bool {
+        self.queues[lane as usize].jobs.has(netns)
+    }
 }
 
-/// The receiving side of one lane.
+/// What a lane has.
 #[derive(Clone)]
 struct Queue {
     lane: Lane,
-    jobs: Receiver<Job>,
+    jobs: Arc<Jobs>,
+    /// Threads.
     spawned: Arc<AtomicUsize>,
 }
 
@@ -63,19 +66,17 @@ pub(crate) struct Closers {
 
 impl Closers {
     pub(crate) fn new(commands: &CommandSender) -> (Self, Inbox) {
-        let lanes = Lane::ALL.map(|lane| (lane, unbounded(), Arc::<AtomicUsize>::default()));
+        let queues = Lane::ALL.map(|lane| Queue {
+            lane,
+            jobs: Arc::new(Jobs::new(lane.share())),
+            spawned: Arc::default(),
+        });
         let inbox = Inbox {
-            lanes: lanes
-                .each_ref()
-                .map(|(_, jobs, spawned)| (jobs.0.clone(), spawned.clone())),
+            queues: queues.clone(),
             commands: commands.clone(),
         };
         let closers = Self {
-            queues: lanes.map(|(lane, (_, jobs), spawned)| Queue {
-                lane,
-                jobs,
-                spawned,
-            }),
+            queues,
             commands: commands.clone(),
             threads: HashMap::new(),
             lasting: None,
@@ -106,22 +107,14 @@ impl Closers {
 
     fn wanted(&self, queue: &Queue) -> usize {
         match queue.jobs.is_empty() {
-            false => queue
-                .lane
-                .closing()
-                .load(Ordering::SeqCst)
-                .clamp(1, MAX_THREADS),
+            false => queue.jobs.wanted().clamp(1, MAX_THREADS),
             true => usize::from(queue.lane == LASTING && self.lasting.is_none()),
         }
     }
 
     fn give_to_lasting(&self, queue: &Queue) {
-        let inbox = INBOX.lock();
-        let Some(inbox) = inbox.as_ref().filter(|_| self.lasting.is_some()) else {
-            return;
-        };
-        for job in queue.jobs.try_iter() {
-            let _ = inbox.lanes[LASTING as usize].0.send(job);
+        if self.lasting.is_some() {
+            queue.jobs.move_to(&self.queues[LASTING as usize].jobs);
         }
     }
 
@@ -161,13 +154,12 @@ impl Closers {
     /// Takes no more. Each ends when everything that was given away is closed.
     pub(crate) fn stop(&self) {
         let mut inbox = INBOX.lock();
-        let ours = &self.queues[0].spawned;
-        if inbox
-            .as_ref()
-            .is_some_and(|found| Arc::ptr_eq(&found.lanes[0].1, ours))
-        {
+        let is_ours = |found: &Inbox| Arc::ptr_eq(&found.queues[0].jobs, &self.queues[0].jobs);
+        if inbox.as_ref().is_some_and(is_ours) {
             *inbox = None;
         }
+        drop(inbox);
+        self.queues.iter().for_each(|queue| queue.jobs.close());
     }
 
     /// Those that have not been joined.
@@ -177,19 +169,9 @@ impl Closers {
 }
 
 /// The body of a closer.
-fn close_all(jobs: &Receiver<Job>, patience: Option<Duration>) {
-    loop {
-        let job = match patience {
-            None => jobs.recv().map_err(RecvTimeoutError::from),
-            Some(patience) => jobs.recv_timeout(patience),
-        };
-        match job {
-            Ok(job) => {
-                job.await_duplicate();
-                drop(job);
-            }
-            Err(_) => break,
-        }
+fn close_all(jobs: &Jobs, patience: Option<Duration>) {
+    while let Some(taken) = jobs.take(patience) {
+        taken.close();
     }
 }
 

@@ -21,13 +21,14 @@ impl HeldBack {
     }
 
     /// Returns whether the first of them may be served now.
-    pub(super) fn is_due(&self) -> bool {
-        self.jobs.lock().front().is_some_and(Job::has_room)
+    pub(super) fn is_due(&self, netns: Option<u64>) -> bool {
+        let jobs = self.jobs.lock();
+        jobs.front().is_some_and(|job| job.has_room(netns))
     }
 
     /// Takes the first, if it may be served now.
-    pub(super) fn pop_due(&self) -> Option<Job> {
-        self.pop_if(Job::has_room)
+    pub(super) fn pop_due(&self, netns: Option<u64>) -> Option<Job> {
+        self.pop_if(|job| job.has_room(netns))
     }
 
     /// Takes the first.
@@ -51,8 +52,8 @@ impl HeldBack {
 
     /// Gives a job back that may be served now, and keeps others: those that find no room, and those whose
     /// turn is after such a one. Of the jobs that need no room these are the same caller's.
-    pub(super) fn admit(&self, job: Job) -> Option<Job> {
-        if self.len() == 0 && job.has_room() {
+    pub(super) fn admit(&self, job: Job, netns: Option<u64>) -> Option<Job> {
+        if self.len() == 0 && job.has_room(netns) {
             return Some(job);
         }
         let mut jobs = self.jobs.lock();
@@ -62,7 +63,7 @@ impl HeldBack {
             }
             _ => !jobs.is_empty(),
         };
-        if !is_after_one && job.has_room() {
+        if !is_after_one && job.has_room(netns) {
             return Some(job);
         }
         jobs.push_back(job);

@@ -133,6 +133,7 @@ impl ServingGuard<'_, '_, '_> {
             worker.leave(LeaveReason::Relieved)?;
         } else {
             let looked = worker.shared.now().saturating_sub(self.began);
+            path.set_cookie(reached.ok().and_then(|()| worker.here.cookie()));
             let cpu = worker.serve_jobs(path, &mut due, reached)?;
             worker.binding.note_turn(cpu, is_all);
             let served = worker.shared.now().saturating_sub(self.began + looked);
