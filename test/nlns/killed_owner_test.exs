@@ -67,6 +67,21 @@ defmodule Nlns.KilledOwnerTest do
     :socket.close(listener)
   end
 
+  test "sockets that were handed to another process keep no other close waiting", %{path: path} do
+    # More than there are closers. For each the closers wait a second, which a busy machine may let pass too.
+    count = 40
+
+    assert Enum.any?(1..10, fn _ ->
+             sockets = handed_over(path, count, [:inet, :dgram, :udp])
+             {:ok, fd} = Nlns.open_fd(path, :inet, :dgram, :udp)
+             Nlns.close_fd(fd)
+             waiting = Nlns.info().closing
+             for socket <- sockets, do: :ok = :socket.close(socket)
+             eventually(fn -> assert Nlns.info().closing == 0 end)
+             waiting == count
+           end)
+  end
+
   test "who hears of the end of an owner can have its port at once", %{path: path} do
     for {type, protocol} <- [stream: :tcp, dgram: :udp], _ <- 1..100 do
       test = self()
@@ -127,6 +142,30 @@ defmodule Nlns.KilledOwnerTest do
     {:ok, socket} = Nlns.open_socket(path, :inet, :stream, :tcp)
     Streams.linger(socket, address, seconds)
     socket
+  end
+
+  # Sockets that may be slow to close, if their kind can be, and that another process has opened, which has died.
+  defp handed_over(path, count, [domain, type, protocol]) do
+    test = self()
+
+    {_first, monitor} =
+      spawn_monitor(fn ->
+        for _ <- 1..count do
+          {:ok, socket} = Nlns.open_socket(path, domain, type, protocol)
+          if domain == :inet, do: :ok = :socket.setopt(socket, {:socket, :reuseaddr}, true)
+          :ok = :socket.setopt(socket, {:otp, :controlling_process}, test)
+          send(test, {:handed_over, socket})
+        end
+      end)
+
+    sockets =
+      for _ <- 1..count do
+        assert_receive {:handed_over, socket}
+        socket
+      end
+
+    assert_receive {:DOWN, ^monitor, _, _, :normal}
+    sockets
   end
 
   defp read(socket, read) do

@@ -20,13 +20,19 @@
 //!
 //! Sockets tell their namespace since Linux 5.14. Before, and while a helper does not know it of a path, all
 //! namespaces are held back together.
+//!
+//! # Duplicates
+//!
+//! A descriptor that is to be closed after its duplicate waits for that in [`Lane::Duplicate`], and then goes to its
+//! own lane. The one thread there looks at all that wait in turn. So a duplicate that stays open, because its
+//! `:socket` has another owner by now, keeps no other close waiting.
 
 mod jobs;
 mod threads;
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -46,7 +52,8 @@ const MAX_THREADS: usize = 16;
 /// have 1,024 in all.
 pub const MAX_CLOSING: usize = 2 * MAX_THREADS;
 
-/// How long a close waits for its duplicate's.
+/// How long a close waits for its duplicate's. Less, and a busy VM has not closed it yet; more, and sockets that
+/// were handed to another process have a second descriptor for longer.
 const DUPLICATE_TIME: Duration = Duration::from_secs(1);
 
 /// What a close waits for.
@@ -58,10 +65,12 @@ pub(crate) enum Lane {
     Lock,
     /// A grace period of RCU.
     GracePeriod,
+    /// The close of a duplicate.
+    Duplicate,
 }
 
 impl Lane {
-    const ALL: [Self; 3] = [Self::Used, Self::Lock, Self::GracePeriod];
+    const ALL: [Self; 4] = [Self::Used, Self::Lock, Self::GracePeriod, Self::Duplicate];
 
     fn closing(self) -> &'static AtomicUsize {
         &CLOSING[self as usize]
@@ -84,6 +93,15 @@ impl Lane {
             // All wait for the same thing, and a namespace does not make that longer.
             Self::GracePeriod => MAX_THREADS,
             Self::Used | Self::Lock => MAX_THREADS / 2,
+            // They keep no thread.
+            Self::Duplicate => usize::MAX,
+        }
+    }
+
+    fn max_threads(self) -> usize {
+        match self {
+            Self::Duplicate => 1,
+            Self::Used | Self::Lock | Self::GracePeriod => MAX_THREADS,
         }
     }
 }
@@ -97,8 +115,7 @@ pub(crate) struct Job {
     lane: Lane,
     /// The cookie of its namespace, if sockets have one.
     netns: Option<u64>,
-    /// A number of the same socket that is to be closed before.
-    pub(crate) duplicate: Option<RawFd>,
+    duplicate: Option<Duplicate>,
     pub(crate) closed: Option<Closed>,
 }
 
@@ -118,25 +135,49 @@ impl Job {
         }
     }
 
-    /// Waits until the duplicate is closed, which takes microseconds. After that nobody waits for this close, so
-    /// it need not wait for the socket's data to be sent.
-    fn await_duplicate(&self) {
-        const LOOK: Duration = Duration::from_micros(100);
-        let (Some(fd), Some(duplicate)) = (&self.fd, self.duplicate) else {
-            return;
-        };
-        let Ok(identity) = Identity::of(fd) else {
-            return;
-        };
-        let mut looks = DUPLICATE_TIME.as_micros() / LOOK.as_micros();
-        while looks > 0 && identity.is_named_by(duplicate) {
-            std::thread::sleep(LOOK);
-            looks -= 1;
-        }
-        if looks > 0 {
-            stop_lingering(fd);
+    /// Has it closed after `fd`, another number of the same socket.
+    pub(crate) fn set_duplicate(&mut self, fd: RawFd) {
+        if let Some(Ok(identity)) = self.fd.as_ref().map(Identity::of) {
+            let until = Instant::now() + DUPLICATE_TIME;
+            self.duplicate = Some(Duplicate {
+                fd,
+                identity,
+                until,
+            });
         }
     }
+
+    /// Where it waits now.
+    fn queue(&self) -> Lane {
+        match self.duplicate {
+            Some(_) => Lane::Duplicate,
+            None => self.lane,
+        }
+    }
+
+    /// Whether it waits for its duplicate no more: that is closed, or the time is over. After the former nobody
+    /// waits for this close, so it need not wait for the socket's data to be sent.
+    fn is_due(&mut self) -> bool {
+        let Some(duplicate) = &self.duplicate else {
+            return true;
+        };
+        let is_closed = !duplicate.identity.is_named_by(duplicate.fd);
+        if is_closed {
+            self.fd.iter().for_each(stop_lingering);
+        } else if Instant::now() < duplicate.until {
+            return false;
+        }
+        self.duplicate = None;
+        true
+    }
+}
+
+/// Another descriptor of a socket, which somebody else closes.
+struct Duplicate {
+    fd: RawFd,
+    identity: Identity,
+    /// When it is waited for no more.
+    until: Instant,
 }
 
 impl Drop for Job {

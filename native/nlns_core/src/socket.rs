@@ -94,6 +94,11 @@ impl Socket {
         self.lane().is_none()
     }
 
+    /// Whether that may change with its use.
+    pub fn may_become_slow(&self) -> bool {
+        self.cost == CloseCost::ShortUnused
+    }
+
     /// Drops it, and calls `closed` on a thread of the pool once it is closed; `false` if it is closed
     /// already, and `closed` was dropped after that.
     pub fn close(mut self, closed: Closed) -> bool {
@@ -106,7 +111,7 @@ impl Socket {
     /// Drops it, but has it closed after `duplicate`, another number of the same socket, which its owner
     /// is about to close: so the last close is never the owner's.
     pub fn close_after(mut self, duplicate: RawFd) {
-        self.give_away(|job| job.duplicate = Some(duplicate));
+        self.give_away(|job| job.set_duplicate(duplicate));
     }
 
     /// To a closer; if there is none, the pool being stopped, or none is needed, it is closed here: `false`.
@@ -164,6 +169,8 @@ mod tests {
         assert!(Socket::new(fd(), CloseCost::ShortUnused).closes_at_once());
         assert!(!Socket::used(fd(), CloseCost::ShortUnused).closes_at_once());
         assert!(Socket::used(fd(), CloseCost::Short).closes_at_once());
+        assert!(Socket::new(fd(), CloseCost::ShortUnused).may_become_slow());
+        assert!(!Socket::new(fd(), CloseCost::Short).may_become_slow());
         for cost in [CloseCost::Lock, CloseCost::GracePeriod] {
             assert!(!Socket::new(fd(), cost).closes_at_once());
         }

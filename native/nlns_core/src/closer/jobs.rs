@@ -138,9 +138,22 @@ pub(super) struct Taken<'a> {
 }
 
 impl Taken<'_> {
+    pub(super) fn has_duplicate(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.duplicate.is_some())
+    }
+
+    pub(super) fn is_due(&mut self) -> bool {
+        self.job.as_mut().is_none_or(Job::is_due)
+    }
+
     pub(super) fn close(mut self) {
+        drop(self.job.take());
+    }
+
+    /// Gives it to its own lane. It is closed here if the pool has been stopped.
+    pub(super) fn pass_on(mut self) {
         if let Some(job) = self.job.take() {
-            job.await_duplicate();
+            drop(super::close(job));
         }
     }
 }

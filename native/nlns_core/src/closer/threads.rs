@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::control::{Command, CommandSender};
 use crate::threads::{self, Thread};
 
-use super::jobs::Jobs;
-use super::{INBOX, Job, Lane, MAX_THREADS};
+use super::jobs::{Jobs, Taken};
+use super::{INBOX, Job, Lane};
 
 /// How long all but the lasting one wait for more.
 const SPARE_TIME: Duration = Duration::from_secs(1);
@@ -18,6 +18,11 @@ const SPARE_TIME: Duration = Duration::from_secs(1);
 /// The lane that keeps one thread from the start, because later there may be no more to be had. Without
 /// one of their own the others use it.
 const LASTING: Lane = Lane::Used;
+
+/// The shortest and the longest time from one look at all duplicates to the next. An owner that has died closes its
+/// own within microseconds; those that stay open longer have a new owner.
+const FIRST_LOOK: Duration = Duration::from_micros(100);
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// The sending side of every lane.
 pub(crate) struct Inbox {
@@ -32,16 +37,20 @@ impl Inbox {
     }
 
     pub(super) fn push(&self, job: Job) {
-        let queue = &self.queues[job.lane as usize];
+        let queue = &self.queues[job.queue() as usize];
         queue.jobs.push(job);
-        if queue.spawned.load(Ordering::SeqCst) < queue.jobs.wanted().min(MAX_THREADS) {
+        let wanted = queue.jobs.wanted().min(queue.lane.max_threads());
+        if queue.spawned.load(Ordering::SeqCst) < wanted {
             self.commands.send(Command::SpawnCloser);
         }
     }
 
     /// Whether a socket of this namespace is being closed in this lane.
     pub(super) fn closes(&self, lane: Lane, netns: u64) -> bool {
-        self.queues[lane as usize].jobs.has(netns)
+        let lanes = [lane, Lane::Duplicate];
+        lanes
+            .iter()
+            .any(|lane| self.queues[*lane as usize].jobs.has(netns))
     }
 }
 
@@ -107,7 +116,7 @@ impl Closers {
 
     fn wanted(&self, queue: &Queue) -> usize {
         match queue.jobs.is_empty() {
-            false => queue.jobs.wanted().clamp(1, MAX_THREADS),
+            false => queue.jobs.wanted().clamp(1, queue.lane.max_threads()),
             true => usize::from(queue.lane == LASTING && self.lasting.is_none()),
         }
     }
@@ -170,8 +179,61 @@ impl Closers {
 
 /// The body of a closer.
 fn close_all(jobs: &Jobs, patience: Option<Duration>) {
-    while let Some(taken) = jobs.take(patience) {
-        taken.close();
+    let mut waiting = Waiting::default();
+    loop {
+        match jobs.take(waiting.rest().or(patience)) {
+            Some(taken) if taken.has_duplicate() => waiting.add(taken),
+            Some(taken) => taken.close(),
+            None => match waiting.rest() {
+                // Time is left only where no more will come.
+                Some(rest) => std::thread::sleep(rest),
+                None => break,
+            },
+        }
+        waiting.look();
+    }
+}
+
+/// Those that wait for their duplicates.
+#[derive(Default)]
+struct Waiting<'a> {
+    jobs: Vec<Taken<'a>>,
+    /// The time before the next look, and when that is.
+    next_look: Option<(Duration, Instant)>,
+}
+
+impl<'a> Waiting<'a> {
+    /// How long there is nothing to do; `None` if nothing waits.
+    fn rest(&self) -> Option<Duration> {
+        let (_, at) = self.next_look?;
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    fn add(&mut self, job: Taken<'a>) {
+        self.jobs.push(job);
+        let first = Instant::now() + FIRST_LOOK;
+        let at = self.next_look.map_or(first, |(_, at)| at.min(first));
+        self.next_look = Some((FIRST_LOOK, at));
+    }
+
+    /// Gives those that are due to their lanes, if it is time for a look.
+    fn look(&mut self) {
+        let begun = Instant::now();
+        let Some((pause, _)) = self.next_look.filter(|(_, at)| *at <= begun) else {
+            return;
+        };
+        let mut index = 0;
+        while let Some(job) = self.jobs.get_mut(index) {
+            if job.is_due() {
+                self.jobs.swap_remove(index).pass_on();
+            } else {
+                index += 1;
+            }
+        }
+        let end = Instant::now();
+        // No more looking than resting, however many there are.
+        let pause = (2 * pause).min(LAST_LOOK).max(end - begun);
+        self.next_look = (!self.jobs.is_empty()).then_some((pause, end + pause));
     }
 }
 
