@@ -68,7 +68,8 @@ defmodule Nlns.Native do
   @spec take(resource()) :: {:ok, non_neg_integer()} | {:error, :closed}
   def take(_resource), do: stub()
 
-  @spec borrow(resource()) :: {:ok, non_neg_integer(), resource(), boolean()} | {:error, :closed}
+  @spec borrow(resource()) ::
+          {:ok, non_neg_integer(), resource(), :always | :unused | :never} | {:error, :closed}
   def borrow(_resource), do: stub()
 
   @spec close(resource(), reference()) :: :ok | :pending
@@ -107,7 +108,7 @@ defmodule Nlns.Native do
   def bind_netlink(_fd, _groups), do: stub()
 
   @spec adopted(non_neg_integer(), boolean()) :: :ok | {:error, integer()}
-  def adopted(_fd, _last?), do: stub()
+  def adopted(_fd, _remembered?), do: stub()
 
   @type feature :: %{
           name: String.t(),

@@ -14,7 +14,7 @@ defmodule Nlns.SocketAdoption do
   # So the monitoring process looks now and then.
   #
   # Other kinds have one descriptor, which `:socket` closes. With a second one a port would not be free when
-  # `:socket.close/1` returns. The library gets one when the owner dies, if the close may take long
+  # `:socket.close/1` returns. If their use may make the close long, the library looks at them when the owner dies
   # (`native/nlns_core/src/owned.rs`).
 
   alias Nlns.{Close, Native}
@@ -32,9 +32,9 @@ defmodule Nlns.SocketAdoption do
   """
   @spec socket(Native.resource()) :: {:ok, :socket.socket()} | {:error, atom()}
   def socket(resource) do
-    with {:ok, fd, owner, short?} <- Native.borrow(resource) do
-      case adopt(fd, short?) do
-        {:ok, socket, duplicate} when not short? ->
+    with {:ok, fd, owner, short} <- Native.borrow(resource) do
+      case adopt(fd, short) do
+        {:ok, socket, duplicate} when short == :never ->
           watch(socket, duplicate, owner)
 
         adopted ->
@@ -44,10 +44,10 @@ defmodule Nlns.SocketAdoption do
     end
   end
 
-  defp adopt(fd, short?) do
+  defp adopt(fd, short) do
     with {:ok, socket} <- :socket.open(fd, %{use_registry: false}) do
       with {:ok, duplicate} <- :socket.getopt(socket, :otp, :fd),
-           :ok <- Native.adopted(duplicate, short?) do
+           :ok <- Native.adopted(duplicate, short == :unused) do
         {:ok, socket, duplicate}
       else
         {:error, _reason} ->

@@ -82,6 +82,14 @@ defmodule Nlns.KilledOwnerTest do
            end)
   end
 
+  test "a kind that is always quick to close has no second descriptor", %{path: path} do
+    sockets = Proc.sockets()
+    handed_over = handed_over(path, 40, [:netlink, :raw, 0])
+    assert Proc.sockets() == sockets + 40
+    assert Nlns.info().closing == 0
+    for socket <- handed_over, do: :ok = :socket.close(socket)
+  end
+
   test "who hears of the end of an owner can have its port at once", %{path: path} do
     for {type, protocol} <- [stream: :tcp, dgram: :udp], _ <- 1..100 do
       test = self()

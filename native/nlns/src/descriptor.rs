@@ -47,19 +47,24 @@ fn take(env: Env<'_>, descriptor: Known) -> Term<'_> {
     }
 }
 
-/// `{:ok, fd, resource, is_short}` once: the number, to be duplicated, its owner from now on, which only the
-/// caller knows, and whether its close is short while it is unused. If the caller dies, the descriptor is
-/// closed with it; as a bare number it would leak.
+/// `{:ok, fd, resource, short}` once: the number, to be duplicated, its owner from now on, which only the
+/// caller knows, and when its close is short: `:always`, while it is `:unused`, or `:never`. If the caller dies,
+/// the descriptor is closed with it; as a bare number it would leak.
 #[rustler::nif]
 fn borrow(env: Env<'_>, descriptor: Known) -> Term<'_> {
     match descriptor.take() {
         Some(socket) => {
-            let (fd, is_short) = (socket.as_raw_fd(), socket.closes_at_once());
-            if is_short {
+            let fd = socket.as_raw_fd();
+            let short = match (socket.closes_at_once(), socket.may_become_slow()) {
+                (true, false) => terms::always(),
+                (true, true) => terms::unused(),
+                (false, _) => terms::never(),
+            };
+            if short == terms::unused() {
                 owner::watch(env);
             }
             let owner = ResourceArc::new(Descriptor(Handover::holding(socket)));
-            (terms::ok(), fd, owner, is_short).encode(env)
+            (terms::ok(), fd, owner, short).encode(env)
         }
         None => (terms::error(), terms::closed()).encode(env),
     }
@@ -133,12 +138,12 @@ fn bind_netlink(env: Env<'_>, fd: i32, groups: u32) -> Term<'_> {
 }
 
 /// For the duplicate that `:socket.open/2` made: sets close-on-exec, and remembers it for the end of the caller,
-/// if `:socket` will do its last close.
+/// if it has to be looked at then.
 #[rustler::nif]
-fn adopted(env: Env<'_>, fd: i32, is_last: bool) -> Term<'_> {
+fn adopted(env: Env<'_>, fd: i32, is_remembered: bool) -> Term<'_> {
     let flags = rustix::io::FdFlags::CLOEXEC;
     let set = with_borrowed(fd, |fd| rustix::io::fcntl_setfd(fd, flags));
-    if is_last {
+    if is_remembered {
         owner::add(env.pid(), fd);
     }
     errno_result(env, set)

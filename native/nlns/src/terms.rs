@@ -34,6 +34,10 @@ rustler::atoms! {
     before,
     during,
     after,
+    // when a close is short
+    always,
+    unused,
+    never,
     // info
     infinity,
     parked,
