@@ -10,7 +10,7 @@
 //! | listener with many waiting connections | each is closed |
 //! | datagram and raw sockets that share their port | only such join a multicast group that others are in too; to leave it takes the lock for changes of network devices |
 //! | unix socket with something to be read | descriptors in it are closed, and waiting connections |
-//! | `AF_XDP`, vsock, netlink | nobody has measured each use |
+//! | `AF_XDP`, vsock, some protocols of netlink | nobody has measured each use |
 //!
 //! A port that such a socket has is free when the closer is done, which is soon after the process has ended. So
 //! a datagram socket that shares its port with nobody is left to `:socket`, and so is a listener with few waiting
@@ -19,7 +19,7 @@
 //! No open is held back for these. Nothing lingers once its owner has ended, and who joins a multicast group waits for
 //! the lock that leaving it takes: so there are no more of them than were in use.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -64,19 +64,29 @@ impl Owned {
     /// Without a descriptor to spare, `:socket` does it. One that has been handed to another process stays
     /// open: its second descriptor alone is closed.
     pub fn leave(&self) {
-        for (fd, identity) in std::mem::take(&mut self.0.lock().open) {
-            // Otherwise the number is somebody else's by now.
-            if identity.is_named_by(fd) {
-                let second = sys::with_borrowed(fd, |fd| match may_take_long(fd) {
-                    true => fcntl_dupfd_cloexec(fd, 0).map(Some),
-                    false => Ok(None),
-                });
-                if let Ok(Some(second)) = second {
-                    Socket::used(second, CloseCost::ShortUnused).close_after(fd);
-                }
+        let open = std::mem::take(&mut self.0.lock().open);
+        for (fd, identity) in open {
+            if let Some(second) = second(fd, identity) {
+                Socket::used(second, CloseCost::ShortUnused).close_after(fd);
             }
         }
     }
+}
+
+/// Another descriptor of a socket whose close may take long, if it still has the number.
+///
+/// A thread may close it meanwhile, in `:socket.close/1` or for an owner that it was handed to, and the number may
+/// be another's between any two calls. So the new descriptor is looked at last.
+fn second(fd: RawFd, identity: Identity) -> Option<OwnedFd> {
+    if !identity.is_named_by(fd) {
+        return None;
+    }
+    let second = sys::with_borrowed(fd, |fd| match may_take_long(fd) {
+        true => fcntl_dupfd_cloexec(fd, 0).map(Some),
+        false => Ok(None),
+    });
+    let second = second.ok().flatten()?;
+    (Identity::of(&second) == Ok(identity)).then_some(second)
 }
 
 impl Sockets {
@@ -122,8 +132,9 @@ fn is_readable(fd: BorrowedFd<'_>) -> bool {
 mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
-    use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd};
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use rustix::net::{listen, socket};
@@ -206,5 +217,31 @@ mod tests {
         owned.leave();
         // Without a pool it would be closed here, and would linger no more.
         assert_eq!(sockopt::socket_linger(&other), Ok(SECONDS));
+    }
+
+    #[test]
+    fn number_that_changes_hands_meanwhile_is_let_alone() {
+        let (ours, others) = (udp(), udp());
+        for shared in [&ours, &others] {
+            sockopt::set_socket_reuseport(shared, true).unwrap();
+        }
+        let identity = Identity::of(&ours).unwrap();
+        let mut number = udp();
+        let fd = number.as_raw_fd();
+        let is_over = AtomicBool::new(false);
+        let identities = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    rustix::io::dup2(&ours, &mut number).unwrap();
+                    rustix::io::dup2(&others, &mut number).unwrap();
+                }
+            });
+            // So many that a wrong one would be among them.
+            let seconds = std::iter::repeat_with(|| second(fd, identity)).flatten();
+            let identities: Vec<_> = seconds.take(10_000).map(Identity::of).collect();
+            is_over.store(true, Ordering::Relaxed);
+            identities
+        });
+        assert!(identities.iter().all(|found| *found == Ok(identity)));
     }
 }
