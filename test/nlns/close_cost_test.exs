@@ -71,15 +71,34 @@ defmodule Nlns.CloseCostTest do
     somaxconn(path, 4_096)
 
     for protocol <- [:tcp, @mptcp], there?(path, protocol) do
-      owner = fn ->
-        {:ok, socket} = Nlns.open_socket(path, :inet, :stream, protocol)
-        # A socket that no term refers to is closed by the next garbage collection.
-        Process.put(:kept, socket)
-        wait_for(socket, path)
-        Process.exit(self(), :kill)
-      end
+      test = self()
 
-      assert Enum.any?(1..10, fn _ -> LongSchedule.times(owner) == [] end)
+      none? =
+        Enum.any?(1..10, fn _ ->
+          owner =
+            spawn(fn ->
+              {:ok, socket} = Nlns.open_socket(path, :inet, :stream, protocol)
+              # A socket that no term refers to is closed by the next garbage collection.
+              Process.put(:kept, socket)
+              wait_for(socket, path)
+              send(test, :waiting)
+              Process.sleep(:infinity)
+            end)
+
+          assert_receive :waiting
+
+          # Its 2,000 connections took schedulers long enough.
+          times =
+            LongSchedule.times(fn ->
+              monitor = Process.monitor(owner)
+              Process.exit(owner, :kill)
+              assert_receive {:DOWN, ^monitor, _, _, :killed}
+            end)
+
+          times == []
+        end)
+
+      assert none?
     end
   end
 
