@@ -151,16 +151,21 @@ defmodule Nlns do
       caller asks for on the same path after such an open, because its answers come in order.
 
   A `:socket` of another kind has one descriptor, which `:socket` closes: in `:socket.close/1` on a dirty
-  scheduler, at the end of its owner on a normal one. Some uses make that close slow too. So at the end of the
-  owner a thread of nlns has the last close, soon after, of
+  scheduler, at the end of its owner on a normal one. Some uses make that close slow too. So a thread of nlns has
+  the last close of these, soon after the end of their owner:
 
     * a stream with `SO_LINGER`, which then lingers no more: its data is sent, and nobody waits for that
     * a listener with more than 100 waiting connections (8,000 keep a scheduler for tens of milliseconds)
     * a datagram or raw socket with `SO_REUSEADDR` or `SO_REUSEPORT`, which may be in a multicast group
     * a unix socket with something to be read
+    * a socket of vsock or `AF_XDP`, or of the netlink protocols audit, connector and selinux
 
-  The port of every other socket is free when the end of its owner is heard of. `:socket` alone closes one that
-  was handed to another process, and one that no term refers to any more.
+  Until then the port of such a socket is in use, and a bind to it may return `:eaddrinuse`. The port of every
+  other socket is free when the end of its owner is heard of.
+
+  `:socket` alone closes a socket that was handed to another process, and one that no term refers to any more.
+  If a socket of the list was handed over, nlns has a second descriptor of it for up to a second after the end of
+  its first owner. If it is closed in that time, it is as if its owner had ended.
   """
   @doc since: "0.1.0"
   @spec open_socket(netns(), domain(), type(), protocol(), opts()) ::

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | stream with `SO_LINGER` (socket(7)) | it waits until its data is sent, or its time is over |
 //! | listener with many waiting connections | each is closed |
-//! | datagram and raw sockets that share their port | only such join a multicast group that others are in too; to leave it takes the lock for changes of network devices |
+//! | datagram and raw sockets that share their port | most members of multicast groups do, and a socket does not tell whether it is one; to leave a group takes the lock for changes of network devices |
 //! | unix socket with something to be read | descriptors in it are closed, and waiting connections |
 //! | `AF_XDP`, vsock, some protocols of netlink | nobody has measured each use |
 //!
