@@ -7,7 +7,7 @@ defmodule Nlns.MixProject do
   @source_url "https://github.com/nlns/nlns"
 
   # In the order in which one reads them.
-  @guides ~w(namespaces genserver netlink building containers operations guarantees how-it-works faults migrating)
+  @guides ~w(namespaces genserver netlink building containers operations guarantees closing how-it-works faults migrating)
 
   def project do
     [

@@ -65,7 +65,7 @@ defmodule Nlns do
     * `waiting`: requests in all their queues, with those that were given up and not taken out yet
     * `closing`: descriptors that are being closed, where that takes time
     * `held_back`: those of `waiting` that wait until sockets of their kind are closed; `max_closing`: how many
-      of a kind may be closing when another is opened (see `open_socket/5`)
+      of a kind may be closing when another is opened (see [closing](closing.md))
 
   Since the start of the application, each answer once:
 
@@ -135,37 +135,10 @@ defmodule Nlns do
   Running out of the `timeout` returns `{:error, {:thread, 110}}` (`ETIMEDOUT`), and leaves neither a
   descriptor nor a message behind.
 
-  ## Sockets that are slow to close
-
-  The last close of a `:packet` socket takes the kernel milliseconds, used or not. It waits for a grace period
-  of RCU (`packet_release` of the kernel). One of `NETLINK_NETFILTER` waits for the change of nftables that is under way. These two
-  kinds, and families that were never measured, count as slow to close.
-
-    * Such a `:socket` takes two descriptors while it is open. A thread of nlns has the last close, soon after
-      `:socket.close/1` has returned or the owner has died. A scheduler would have it otherwise.
-    * An open of such a kind waits while 32 of its kind are being closed, one of its own namespace among them
-      (`max_closing` of `info/0`; `closing` counts them, `held_back` the opens that wait). It waits within its
-      timeout. So sockets that are opened faster than they can be closed do not pile up: beside those in use
-      there are 32, one for each other namespace, and what callers drop at once. Before Linux 5.14 no socket
-      tells its namespace, and the opens of all wait alike. Other kinds never wait, except those that the same
-      caller asks for on the same path after such an open, because its answers come in order.
-
-  A `:socket` of another kind has one descriptor, which `:socket` closes: in `:socket.close/1` on a dirty
-  scheduler, at the end of its owner on a normal one. Some uses make that close slow too. So a thread of nlns has
-  the last close of these, soon after the end of their owner:
-
-    * a stream with `SO_LINGER`, which then lingers no more: its data is sent, and nobody waits for that
-    * a listener with more than 100 waiting connections (8,000 keep a scheduler for tens of milliseconds)
-    * a datagram or raw socket with `SO_REUSEADDR` or `SO_REUSEPORT`, which may be in a multicast group
-    * a unix socket with something to be read
-    * a socket of vsock or `AF_XDP`, or of the netlink protocols audit, connector and selinux
-
-  Until then the port of such a socket is in use, and a bind to it may return `:eaddrinuse`. The port of every
-  other socket is free when the end of its owner is heard of.
-
-  `:socket` alone closes a socket that was handed to another process, and one that no term refers to any more.
-  If a socket of the list was handed over, nlns has a second descriptor of it for up to a second after the end of
-  its first owner. If it is closed in that time, it is as if its owner had ended.
+  A `:packet` socket, a netlink socket of `NETLINK_NETFILTER` and one of a family that was never measured are slow
+  to close. Such a `:socket` takes two descriptors, and a thread of nlns has the last close. While 32 of such a
+  kind are being closed (`max_closing` of `info/0`), the open of another waits, within its timeout. See
+  [closing](closing.md), also for what becomes of a socket whose owner ends.
   """
   @doc since: "0.1.0"
   @spec open_socket(netns(), domain(), type(), protocol(), opts()) ::
@@ -291,7 +264,7 @@ defmodule Nlns do
   before is spent. Only the process that made the request can cancel it.
 
   It returns when the descriptor is closed, which takes milliseconds for sockets that are slow to close (see
-  `open_socket/5`); a timeout waits likewise. A socket that a helper is opening at that very moment is closed
+  [closing](closing.md)); a timeout waits likewise. A socket that a helper is opening at that very moment is closed
   by the helper at once, or by a thread of nlns if it is slow to close.
   """
   @doc since: "0.1.0"
@@ -378,8 +351,8 @@ defmodule Nlns do
   It is closed when this returns. That takes as long as close(2): a few microseconds for netlink,
   milliseconds for a `:packet` socket or a listener with thousands of waiting connections, up to its time for
   a stream with `SO_LINGER` (socket(7)). A scheduler closes plain netlink sockets only. A thread of nlns
-  closes others, and only the caller waits; for others too while 16 sockets of the same kind are being
-  closed. With the application stopped the scheduler closes, and nothing lingers.
+  closes others, and only the caller waits; for others too while 16 closes of the same kind take long, or 8 in
+  the same namespace. With the application stopped the scheduler closes, and nothing lingers.
 
   A second call, or one with a number that names something else by now, closes nothing. The next descriptor
   that the VM opens may get a closed number.

@@ -40,7 +40,7 @@ defmodule Nlns.Handle do
 
   `:socket.close/1` closes it, and so does the end of that process. The handle is spent whatever this returns.
   `:socket` duplicates the descriptor. nlns sets close-on-exec on the duplicate, and closes the original (for
-  `:packet` after the socket, see `Nlns.open_socket/5`). An errno of `:socket` is returned as its atom.
+  `:packet` after the socket, see [closing](closing.md)). An errno of `:socket` is returned as its atom.
   """
   @doc since: "0.1.0"
   @spec to_socket(t()) :: {:ok, :socket.socket()} | {:error, :closed | atom()}
