@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::os::fd::AsRawFd;
+
 use crossbeam_channel::bounded;
 use nlns_core::Pool;
+use rustix::io::dup;
 
 use support::faults::under_faults;
-use support::{FOREVER, eventually, patience, threads};
+use support::{FOREVER, alone_with, eventually, patience, threads};
 
 #[test]
 fn slow_close_keeps_no_other_waiting() {
@@ -28,6 +31,30 @@ fn slow_close_keeps_no_other_waiting() {
     drop(let_go);
     eventually("all are closed", || pool.0.info().closing == 0);
     eventually("one is enough", || threads("nlns-closer") == 1);
+}
+
+#[test]
+fn duplicates_that_stay_open_keep_no_close_waiting() {
+    // More than a lane has threads, and fewer than hold an open back.
+    const COUNT: usize = 20;
+    let (pool, path, ..) = &alone_with(FOREVER);
+    // They are waited for a second, which may be over too soon on a busy machine.
+    eventually("another closes while they wait", || {
+        // As for sockets whose owners have ended after they gave them to others.
+        let _kept = Vec::from_iter((0..COUNT).map(|_| {
+            let socket = pool.open_packet(path);
+            let duplicate = dup(&socket).unwrap();
+            socket.close_after(duplicate.as_raw_fd());
+            duplicate
+        }));
+        let (done, closed) = bounded(1);
+        let other = pool.open_packet(path);
+        assert!(other.close(Box::new(move || done.send(()).unwrap())));
+        closed.recv_timeout(patience()).unwrap();
+        pool.0.info().closing == COUNT
+    });
+    eventually("all are closed", || pool.0.info().closing == 0);
+    eventually("one thread is enough", || threads("nlns-closer") == 1);
 }
 
 #[test]
