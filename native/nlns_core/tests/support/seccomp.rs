@@ -63,9 +63,9 @@ impl Listener {
         }
         program.push(op(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0));
         program.push(op(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0));
-        let program = libc::sock_fprog {
+        let filter = libc::sock_fprog {
             len: program.len() as u16,
-            filter: program.leak().as_mut_ptr(),
+            filter: program.as_mut_ptr(),
         };
         // SAFETY: only numbers; for this thread and those it starts.
         assert_eq!(
@@ -79,7 +79,7 @@ impl Listener {
                 libc::SYS_seccomp,
                 libc::SECCOMP_SET_MODE_FILTER,
                 libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
-                &raw const program,
+                &raw const filter,
             )
         };
         assert!(
