@@ -112,8 +112,10 @@ impl Path {
 
     /// Notes which namespace a turn is in, by its cookie. Only for the holder of the claim.
     pub(crate) fn set_cookie(&self, cookie: Option<u64>) {
-        self.cookie
-            .store(cookie.unwrap_or_default(), Ordering::Relaxed);
+        if self.cookie() != cookie {
+            let cookie = cookie.unwrap_or_default();
+            self.cookie.store(cookie, Ordering::Relaxed);
+        }
     }
 
     fn cookie(&self) -> Option<u64> {
