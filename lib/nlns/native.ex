@@ -11,17 +11,24 @@ defmodule Nlns.Native do
 
   @type resource :: reference()
 
-  # Returns an error only if some code has the library already: the module's current code, or, between a delete
-  # and the purge, its old code, to which the library's types of resources belong (`:load`). The module then stays as
-  # it is, and a call after the purge loads it. The first time it returns none, because that would end a release at
-  # boot, before the application can say why.
+  # Returns an error only if the module is loaded already; it then stays with its library. The first time it
+  # returns none, because that would end a release at boot, before the application can say why.
   @spec on_load() :: :ok | {:error, {atom(), charlist()}}
   def on_load do
-    loaded? = function_exported?(__MODULE__, :start, 3)
+    reload? = function_exported?(__MODULE__, :start, 3)
 
+    with {:error, _why} = error <- load_after_purge(if(reload?, do: 0, else: 1_000)),
+         do: if(reload?, do: error, else: :ok)
+  end
+
+  # Between a delete and the purge the old code still has the library, or its types of resources (`:load`).
+  defp load_after_purge(tries) do
     case load() do
-      {:error, {kind, _text}} = error when loaded? or kind in [:reload, :upgrade, :load] -> error
-      _loaded_or_not -> :ok
+      {:error, {kind, _text}} when kind in [:reload, :upgrade, :load] and tries > 0 ->
+        receive after: (1 -> load_after_purge(tries - 1))
+
+      loaded_or_not ->
+        loaded_or_not
     end
   end
 
