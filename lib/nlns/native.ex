@@ -1,8 +1,8 @@
 defmodule Nlns.Native do
   @moduledoc false
   # Stubs only. A module that is recompiled is loaded again, which the library refuses while helper threads
-  # are alive, so this module must have no reason to be recompiled. No function here receives, because a
-  # process that waits inside old code keeps a module from being purged.
+  # are alive, so this module must have no reason to be recompiled. No function that a caller is in
+  # receives, because a process that waits inside old code keeps a module from being purged.
   #
   # native/nlns/src/ has the functions that do the work, and their answers. None is dirty, looks up a path or
   # waits.

@@ -14,7 +14,7 @@
 //!
 //! A port that such a socket has is free when the closer is done, which is soon after the process has ended. So
 //! a datagram socket that shares its port with nobody is left to `:socket`, and so is a listener with few waiting
-//! connections: whoever hears of the end of their owner can have the port at once.
+//! connections. The port of those is free before the end of their owner is heard of.
 //!
 //! No open is held back for these. Nothing lingers once its owner has ended, and who joins a multicast group waits for
 //! the lock that leaving it takes: so there are no more of them than were in use.
