@@ -2,16 +2,29 @@
 
 use rustix::io::Errno;
 
-/// How often in a row a call is made again that was interrupted. With fewer, a storm of signals may become the
+/// How often in a row a call is made again whose failure may pass. With fewer, a storm of signals may become the
 /// answer; with more, a file system that answers `EINTR` for ever holds a helper for long.
-const INTERRUPTIONS: usize = 100;
+const ATTEMPTS: usize = 100;
 
 /// Makes a call that a signal may interrupt (`EINTR`, signal(7)) until it was not. The pool's threads block
 /// all signals but glibc's own, by which setuid(2) and its like reach every thread of a process.
-pub(crate) fn uninterrupted<R>(mut call: impl FnMut() -> Result<R, Errno>) -> Result<R, Errno> {
-    for _ in 1..INTERRUPTIONS {
+pub(crate) fn uninterrupted<R>(call: impl FnMut() -> Result<R, Errno>) -> Result<R, Errno> {
+    until_settled(call, |errno| errno == Errno::INTR)
+}
+
+/// The same for a call that something else in the system may disturb as well (`EAGAIN`): a lookup with
+/// `RESOLVE_CACHED` fails so while anybody mounts or renames (openat2(2)).
+pub(crate) fn undisturbed<R>(call: impl FnMut() -> Result<R, Errno>) -> Result<R, Errno> {
+    until_settled(call, |errno| matches!(errno, Errno::INTR | Errno::AGAIN))
+}
+
+fn until_settled<R>(
+    mut call: impl FnMut() -> Result<R, Errno>,
+    may_pass: impl Fn(Errno) -> bool,
+) -> Result<R, Errno> {
+    for _ in 1..ATTEMPTS {
         match call() {
-            Err(Errno::INTR) => {}
+            Err(errno) if may_pass(errno) => {}
             result => return result,
         }
     }

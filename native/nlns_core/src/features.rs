@@ -1,7 +1,8 @@
 //! What kernels may or may not offer, what it is good for here, and what stands in where it is missing.
 //!
 //! Each feature is tried once, at the start, in the VM's own namespace. One that fails there is missing,
-//! whatever the errno: an older kernel says `ENOPROTOOPT`, an emulator `EINVAL`, a filter `EPERM`.
+//! whatever the errno: an older kernel says `ENOPROTOOPT`, an emulator `EINVAL`, a filter `EPERM`. Only what
+//! may pass is tried again.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,7 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::{is_shortage, uninterrupted};
+use crate::error::{is_shortage, undisturbed, uninterrupted};
 use crate::{procfs, sys};
 
 /// An optional feature of the kernel.
@@ -189,7 +190,7 @@ pub(crate) fn probe(netns: BorrowedFd<'_>) -> Result<Features> {
     let home = Home::find(netns)?;
     let mut found = KNOWN;
     for row in &TABLE {
-        match uninterrupted(|| (row.probe)(&home)) {
+        match undisturbed(|| (row.probe)(&home)) {
             Ok(true) => found |= bit(row.feature),
             Err(errno) if is_shortage(errno) => return Err(errno),
             Ok(false) | Err(_) => {}

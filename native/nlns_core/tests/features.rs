@@ -17,9 +17,10 @@ use support::netns::{Directory, Process, cookie, oracle, remove};
 use support::{FOREVER, Running, alone, eventually};
 
 /// What kernels, emulators and filters say of what they do not have.
-const ERRNOS: [i32; 8] = [
+const ERRNOS: [i32; 9] = [
     libc::EPERM,
     libc::EIO,
+    libc::EAGAIN,
     libc::EACCES,
     libc::EINVAL,
     libc::ENOTTY,
@@ -160,4 +161,29 @@ fn descriptor_shortage_hides_no_feature() {
     let unharmed = start(&Faults::new().expect("as before"), FOREVER);
     assert_eq!(found, features::get());
     drop(unharmed);
+}
+
+#[test]
+fn disturbance_at_start_hides_no_feature() {
+    let _alone = alone();
+    let Some(faults) = Faults::new() else { return };
+    let unharmed = start(&faults, FOREVER);
+    let found = features::get();
+    drop(unharmed);
+    let calls = [
+        libc::SYS_openat2,
+        libc::SYS_pidfd_open,
+        libc::SYS_fsopen,
+        libc::SYS_ioctl,
+        libc::SYS_getsockopt,
+        libc::SYS_sched_getattr,
+    ];
+    for call in calls {
+        for errno in [libc::EAGAIN, libc::EINTR] {
+            let faults = Faults::new().expect("as before");
+            faults.fail_times(call, errno, 20);
+            let _disturbed = start(&faults, FOREVER);
+            assert_eq!(found, features::get(), "{call} {errno}");
+        }
+    }
 }
