@@ -46,6 +46,7 @@ pub(crate) fn start(
         commands,
         helpers: HashMap::new(),
         closers,
+        watcher: None,
         next_id: 0,
         next_tick: Instant::now(),
     };
@@ -63,6 +64,7 @@ struct Manager {
     /// hold.
     helpers: HashMap<u64, Watched>,
     closers: Closers,
+    watcher: Option<Thread>,
     next_id: u64,
     /// When to tick next, while it ticks.
     next_tick: Instant,
@@ -86,7 +88,7 @@ impl Manager {
         // Before anything is spawned, so that all of it begins in the VM's namespace. If that cannot be found
         // now, the first request is answered why not.
         let _ = self.shared.host();
-        let watcher = self.start_watcher();
+        self.start_watcher();
         self.spawn_closers();
         if self.shared.idle().make_room() {
             self.spawn_helper();
@@ -101,7 +103,7 @@ impl Manager {
                 Some(Command::JoinCloser(id)) => self.closers.join(id),
                 Some(Command::Stop(stopped)) => {
                     let stuck = self.stop();
-                    if let (Some(watcher), Some(thread)) = (self.shared.watcher(), watcher) {
+                    if let (Some(watcher), Some(thread)) = (self.shared.watcher(), self.watcher) {
                         watcher.stop();
                         let _ = thread.join();
                     }
@@ -112,9 +114,16 @@ impl Manager {
         }
     }
 
-    /// Starts what tells of ends. Without it (no descriptors, no inotify instances left) helpers check.
-    fn start_watcher(&self) -> Option<Thread> {
-        let procfs = self.shared.host().ok().and_then(|host| host.procfs());
+    /// Starts what tells of ends, if it is missing. Without it (no descriptors, no inotify instances left) helpers
+    /// check, and it is tried again when one settles.
+    fn start_watcher(&mut self) {
+        if self.watcher.is_none() {
+            self.watcher = self.try_start_watcher();
+        }
+    }
+
+    fn try_start_watcher(&self) -> Option<Thread> {
+        let procfs = self.shared.host().ok()?.procfs();
         let watcher = Arc::new(Watcher::new(procfs).ok()?);
         let (shared, watching) = (self.shared.clone(), watcher.clone());
         let body = move || {

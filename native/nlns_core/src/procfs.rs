@@ -73,7 +73,7 @@ impl Procfs {
         let directory = format!("{}/ns", pid.as_raw_nonzero());
         let in_here = ResolveFlags::NO_XDEV;
         let found = match openat2(&self.root, &*directory, DIRECTORY, Mode::empty(), in_here) {
-            Err(Errno::XDEV) => Err(Errno::XDEV),
+            Err(errno) if errno == Errno::XDEV || is_shortage(errno) => Err(errno),
             Err(_) => openat(&self.root, &*directory, DIRECTORY, Mode::empty()),
             found => found,
         };

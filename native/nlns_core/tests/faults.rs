@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use nlns_core::{Error, Stage};
 
-use support::faults::under_faults;
+use support::faults::{Faults, start, under_faults};
 use support::netlink::links;
 use support::netns::{Directory, Process, cookie, oracle, remove};
-use support::{FOREVER, Running, alone, descriptors, eventually};
+use support::{FOREVER, Running, alone, descriptors, eventually, open_and_settle, threads};
 
 /// Has each of these steps of a request fail. Each is answered with the errno, by a helper that lives on,
 /// and leaves nothing. Once it is healed, `assert_is_served` holds.
@@ -129,6 +129,21 @@ fn ended_unwatched_namespace_is_left() {
         end();
         eventually("left", || pool.pinned() == 0);
     }
+}
+
+#[test]
+fn missing_watcher_is_started_later() {
+    let _alone = alone();
+    let Some(faults) = Faults::new() else { return };
+    faults.fail(libc::SYS_inotify_init1, libc::EMFILE);
+    let pool = start(&faults, FOREVER);
+    let names = Directory::new();
+    open_and_settle(&pool, &names.make("a"));
+    assert_eq!(faults.asked(libc::SYS_inotify_add_watch), 0);
+    faults.heal();
+    open_and_settle(&pool, &names.make("b"));
+    assert!(faults.asked(libc::SYS_inotify_add_watch) > 0);
+    eventually("its thread", || threads("nlns-watcher") == 1);
 }
 
 /// Interrupts every thread of this process over and over, until it is dropped. The kernel keeps a user per

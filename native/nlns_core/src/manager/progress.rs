@@ -50,6 +50,9 @@ impl Manager {
         for watched in self.helpers.values_mut() {
             watched.look();
         }
+        if self.helpers.values().any(|watched| watched.is_settling) {
+            self.start_watcher();
+        }
         for watched in self.helpers.values() {
             watched.judge(&self.shared, &mut progress);
         }
