@@ -20,12 +20,24 @@ use held_back::HeldBack;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Pace {
-    /// No helper has entered it yet.
+    /// No helper has entered it yet, or the last one could not.
     Unproven,
     /// It led into a namespace at once.
     Proven,
-    /// Looking it up, or a request, took long.
+    /// The last one could not enter it, and finding out took long.
+    SlowUnproven,
+    /// It led into a namespace, but looking it up, or a request, took long.
     Slow,
+}
+
+impl Pace {
+    pub(crate) fn is_unproven(self) -> bool {
+        matches!(self, Self::Unproven | Self::SlowUnproven)
+    }
+
+    pub(crate) fn is_slow(self) -> bool {
+        matches!(self, Self::Slow | Self::SlowUnproven)
+    }
 }
 
 /// How many jobs there were to serve at one moment.
@@ -99,6 +111,7 @@ impl Path {
         match self.pace.load(Ordering::Relaxed) {
             0 => Pace::Unproven,
             1 => Pace::Proven,
+            2 => Pace::SlowUnproven,
             _ => Pace::Slow,
         }
     }
@@ -327,7 +340,7 @@ pub(crate) mod tests {
     fn pace_is_what_was_noted_last() {
         let path = path();
         assert_eq!(path.pace(), Pace::Unproven);
-        for pace in [Pace::Slow, Pace::Proven, Pace::Unproven] {
+        for pace in [Pace::Slow, Pace::SlowUnproven, Pace::Proven, Pace::Unproven] {
             path.set_pace(pace);
             assert_eq!(path.pace(), pace);
         }

@@ -1,13 +1,14 @@
 //! The ready paths: those that have jobs and that no helper is serving.
 //!
-//! A path joins one of three lanes by its [`Pace`], so that a path that has kept helpers for long does not
+//! A path joins one of four lanes by its [`Pace`], so that a path that has kept helpers for long does not
 //! stand before those that have not:
 //!
 //! | lane | paths | helpers that may serve it at a time |
 //! |---|---|---|
 //! | proven | a helper has entered them at once | all |
-//! | unproven | new ones, and those where the last turn failed | all but a share that is kept for the others |
+//! | unproven | new ones, and those where the last turn failed at once | all but a share that is kept for those that were entered |
 //! | slow | a helper has entered them, and it took long | [`SLOW_AT_ONCE`] that are not blocked |
+//! | slow and unproven | the last turn took long to fail | both bounds hold |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -29,17 +30,19 @@ const SLOW_AT_ONCE: usize = 16;
 /// the first would have done meanwhile, and takes a processor from the callers; with more, processors idle.
 const BACKLOG: Duration = Duration::from_millis(1);
 
-/// Of so many turns the first is an unproven path's, and the middle one a slow path's, so that a lane that is
-/// never empty starves no other. Fewer, and paths that may block come before those that do not more often.
+/// Of so many turns each lane has one in which it comes first, so that a lane that is never empty starves no
+/// other. Fewer, and paths that may block come before those that do not more often.
 const ROUND: usize = 16;
+
+/// The lanes in the order in which they are served.
+const ORDER: [Pace; 4] = [Pace::Proven, Pace::Unproven, Pace::Slow, Pace::SlowUnproven];
 
 /// What a turn takes until one was measured.
 const FIRST_GUESS: Duration = Duration::from_micros(10);
 
 pub(crate) struct Ready {
-    proven: SegQueue<Arc<Path>>,
-    unproven: SegQueue<Arc<Path>>,
-    slow: SegQueue<Arc<Path>>,
+    /// By pace.
+    lanes: [SegQueue<Arc<Path>>; ORDER.len()],
     /// Helpers that serve an unproven path.
     on_trial: AtomicUsize,
     most_on_trial: usize,
@@ -58,7 +61,7 @@ pub(crate) struct Ready {
 pub(crate) struct Ticket<'a> {
     pub(crate) path: Arc<Path>,
     pub(crate) pace: Pace,
-    _counted: Option<Counted<'a>>,
+    _counted: [Option<Counted<'a>>; 2],
 }
 
 /// One of a bounded number, counted until this is dropped.
@@ -83,9 +86,7 @@ impl Drop for Counted<'_> {
 impl Ready {
     pub(crate) fn new(max_helpers: usize) -> Self {
         Self {
-            proven: SegQueue::new(),
-            unproven: SegQueue::new(),
-            slow: SegQueue::new(),
+            lanes: Default::default(),
             on_trial: AtomicUsize::new(0),
             // Up to three helpers serve every lane: none can be spared.
             most_on_trial: max_helpers - max_helpers / KEPT,
@@ -97,84 +98,72 @@ impl Ready {
         }
     }
 
+    fn lane(&self, pace: Pace) -> &SegQueue<Arc<Path>> {
+        &self.lanes[pace as usize]
+    }
+
     pub(crate) fn push(&self, path: Arc<Path>) {
-        match path.pace() {
-            Pace::Proven => self.proven.push(path),
-            Pace::Unproven => self.unproven.push(path),
-            Pace::Slow => self.slow.push(path),
-        }
+        self.lane(path.pace()).push(path);
     }
 
     /// Takes the next path that may be served now.
     pub(crate) fn take(&self) -> Option<Ticket<'_>> {
-        let in_order = || {
-            self.take_proven()
-                .or_else(|| self.take_unproven())
-                .or_else(|| self.take_slow())
+        let in_order = || ORDER.iter().find_map(|pace| self.take_from(*pace));
+        let first = match self.looks.fetch_add(1, Ordering::Relaxed) % ROUND {
+            0 => Pace::Unproven,
+            5 => Pace::SlowUnproven,
+            10 => Pace::Slow,
+            _ => Pace::Proven,
         };
-        match self.looks.fetch_add(1, Ordering::Relaxed) % ROUND {
-            0 => self.take_unproven().or_else(in_order),
-            n if n == ROUND / 2 => self.take_slow().or_else(in_order),
-            _ => in_order(),
-        }
+        self.take_from(first).or_else(in_order)
     }
 
-    fn take_proven(&self) -> Option<Ticket<'_>> {
-        self.proven.pop().map(|path| Ticket {
-            path,
-            pace: Pace::Proven,
-            _counted: None,
-        })
-    }
-
-    fn take_unproven(&self) -> Option<Ticket<'_>> {
-        if self.unproven.is_empty() {
+    fn take_from(&self, pace: Pace) -> Option<Ticket<'_>> {
+        let lane = self.lane(pace);
+        if lane.is_empty() {
             return None;
         }
-        let counted = Counted::below(&self.on_trial, self.most_on_trial)?;
-        self.unproven.pop().map(|path| Ticket {
+        let count = |is_counted, count, most| match is_counted {
+            true => Counted::below(count, most).map(Some),
+            false => Some(None),
+        };
+        let on_trial = count(pace.is_unproven(), &self.on_trial, self.most_on_trial)?;
+        let on_slow = count(pace.is_slow(), &self.on_slow, self.most_on_slow())?;
+        lane.pop().map(|path| Ticket {
             path,
-            pace: Pace::Unproven,
-            _counted: Some(counted),
+            pace,
+            _counted: [on_trial, on_slow],
         })
     }
 
-    fn take_slow(&self) -> Option<Ticket<'_>> {
-        if self.slow.is_empty() {
-            return None;
-        }
-        let counted = Counted::below(&self.on_slow, self.most_on_slow())?;
-        self.slow.pop().map(|path| Ticket {
-            path,
-            pace: Pace::Slow,
-            _counted: Some(counted),
-        })
+    /// Returns whether one more helper may serve such paths.
+    fn has_room(&self, pace: Pace) -> bool {
+        let may_try = || self.on_trial.load(Ordering::SeqCst) < self.most_on_trial;
+        let may_be_slow = || self.on_slow.load(Ordering::SeqCst) < self.most_on_slow();
+        (!pace.is_unproven() || may_try()) && (!pace.is_slow() || may_be_slow())
     }
 
     fn most_on_slow(&self) -> usize {
         SLOW_AT_ONCE + self.blocked.load(Ordering::Relaxed)
     }
 
-    /// Takes any path, whatever its lane's bound: to refuse its jobs.
+    /// Takes any path, whatever its lane's bound: to refuse its jobs. If not of `all`, of those unproven.
     pub(crate) fn take_to_refuse(&self, all: bool) -> Option<Arc<Path>> {
-        let entered = || self.slow.pop().or_else(|| self.proven.pop());
-        let unproven = self.unproven.pop();
-        unproven.or_else(|| all.then(entered).flatten())
+        let unproven = [Pace::Unproven, Pace::SlowUnproven];
+        let entered = [Pace::Slow, Pace::Proven].into_iter().filter(|_| all);
+        let mut paces = unproven.into_iter().chain(entered);
+        paces.find_map(|pace| self.lane(pace).pop())
     }
 
     /// Returns whether a helper that looks now finds a path.
     pub(crate) fn has_work(&self) -> bool {
-        let may_try = || self.on_trial.load(Ordering::SeqCst) < self.most_on_trial;
-        let may_be_slow = || self.on_slow.load(Ordering::SeqCst) < self.most_on_slow();
-        !self.proven.is_empty()
-            || !self.unproven.is_empty() && may_try()
-            || !self.slow.is_empty() && may_be_slow()
+        let is_work = |pace: &Pace| !self.lane(*pace).is_empty() && self.has_room(*pace);
+        ORDER.iter().any(is_work)
     }
 
-    /// Returns how many paths wait, and how many of them are proven.
-    pub(crate) fn len(&self) -> (usize, usize) {
-        let proven = self.proven.len();
-        (proven + self.unproven.len() + self.slow.len(), proven)
+    /// Returns how many paths wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.iter().map(SegQueue::len).sum()
     }
 
     /// Returns the most helpers that may serve unproven paths.
@@ -186,8 +175,8 @@ impl Ready {
     /// up to the number of processors. Paths are served one turn at a time, so a deep queue of one path is
     /// worth one. Helpers of slow paths wait for the kernel and are not counted as awake.
     pub(crate) fn wanted(&self) -> usize {
-        let waiting = (self.proven.len() + self.unproven.len()) as u64;
-        let work = waiting * self.turn_time.load(Ordering::Relaxed);
+        let waiting = self.lane(Pace::Proven).len() + self.lane(Pace::Unproven).len();
+        let work = waiting as u64 * self.turn_time.load(Ordering::Relaxed);
         let more = work / BACKLOG.as_nanos() as u64;
         (1 + more as usize).min(self.cpus)
     }
@@ -223,33 +212,30 @@ mod tests {
     #[test]
     fn lanes_are_served_by_pace() {
         let ready = Ready::new(8);
-        let order = [Pace::Slow, Pace::Unproven, Pace::Proven];
-        for pace in order {
-            push(&ready, pace, 2);
+        for pace in ORDER.iter().rev() {
+            push(&ready, *pace, 1);
         }
         let paces: Vec<_> = std::iter::from_fn(|| ready.take())
             .map(|ticket| ticket.pace)
             .collect();
-        let [slow, unproven, proven] = order;
-        assert_eq!(paces, [proven, proven, unproven, unproven, slow, slow]);
+        assert_eq!(paces, ORDER);
         assert!(!ready.has_work());
     }
 
     #[test]
     fn full_lane_starves_no_other() {
         let ready = Ready::new(8);
-        let order = [Pace::Unproven, Pace::Slow];
-        for pace in order {
+        let [proven, unproven, slow, both] = ORDER;
+        for pace in [unproven, slow, both] {
             push(&ready, pace, 2);
         }
         let mut others = Vec::new();
         for _ in 0..2 * ROUND {
-            push(&ready, Pace::Proven, 1);
+            push(&ready, proven, 1);
             others.extend(ready.take().map(|ticket| ticket.pace));
         }
-        others.retain(|pace| *pace != Pace::Proven);
-        let [unproven, slow] = order;
-        assert_eq!(others, [slow, unproven, slow, unproven]);
+        others.retain(|pace| *pace != proven);
+        assert_eq!(others, [both, slow, unproven, both, slow, unproven]);
     }
 
     #[test]
@@ -270,7 +256,7 @@ mod tests {
 
     #[test]
     fn lone_helper_serves_every_lane() {
-        for pace in [Pace::Proven, Pace::Unproven, Pace::Slow] {
+        for pace in ORDER {
             let ready = Ready::new(1);
             push(&ready, pace, 1);
             assert!(ready.has_work() && ready.take().is_some());
@@ -287,6 +273,8 @@ mod tests {
         ready.note_blocked(3);
         tickets.extend(std::iter::from_fn(|| ready.take()));
         assert_eq!(tickets.len(), SLOW_AT_ONCE + 3);
+        push(&ready, Pace::SlowUnproven, 1);
+        assert!(!ready.has_work());
         // Nobody else notices.
         push(&ready, Pace::Unproven, 1);
         assert!(ready.take().is_some());

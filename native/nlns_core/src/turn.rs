@@ -27,6 +27,7 @@ pub(crate) enum Phase {
 pub(crate) enum TurnKind {
     Proven,
     Unproven,
+    SlowUnproven,
     Slow,
 }
 
@@ -127,6 +128,7 @@ impl Turn {
         let kind = match kind {
             TurnKind::Proven => 0,
             TurnKind::Unproven => UNPROVEN,
+            TurnKind::SlowUnproven => SLOW | UNPROVEN | UNCOUNTED,
             TurnKind::Slow => SLOW | UNCOUNTED,
         };
         let turn = number + ONE + Phase::LookingUp as u64 + kind;
@@ -221,6 +223,9 @@ mod tests {
         turn.begin(TurnKind::Slow);
         assert!(turn.seen().is_slow() && !turn.seen().is_unproven());
         assert!(!turn.uncount(turn.seen()));
+        assert!(turn.end().is_uncounted());
+        turn.begin(TurnKind::SlowUnproven);
+        assert!(turn.seen().is_unproven() && turn.seen().is_slow());
         assert!(turn.end().is_uncounted());
         turn.begin(TurnKind::Unproven);
         assert!(turn.seen().is_unproven() && !turn.seen().is_slow());

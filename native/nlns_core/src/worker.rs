@@ -162,7 +162,10 @@ impl Worker<'_> {
             // It is parked from now on.
             self.last_served = self.shared.now();
             self.move_to(None, reason);
-            self.shared.registry().forget_if_unused(&path);
+            // Otherwise it was just used, and how it went is to be known the next time.
+            if reason != LeaveReason::Moved {
+                self.shared.registry().forget_if_unused(&path);
+            }
         }
         Ok(())
     }

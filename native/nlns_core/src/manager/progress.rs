@@ -72,7 +72,7 @@ impl Manager {
             // A path that was made ready, or a helper that was woken, before the line above has not asked
             // for ticks.
             let is_busy = |watched: &Watched| watched.is_busy();
-            if self.shared.ready().len().0 > 0
+            if self.shared.ready().len() > 0
                 || !self.shared.held_back().is_empty()
                 || self.helpers.values().any(is_busy)
             {
@@ -93,7 +93,7 @@ impl Manager {
     /// until one gets through. Where the machine is merely busy, those that are overdue come back, are awake,
     /// and no more are woken.
     pub(super) fn ensure_progress(&mut self, overdue: usize) -> bool {
-        let (ready, _) = self.shared.ready().len();
+        let ready = self.shared.ready().len();
         for _ in 0..ready {
             if !self.shared.ready().has_work() {
                 break;
@@ -120,7 +120,7 @@ impl Manager {
 
     /// Answers what waits for a turn now with `error`: no helper can serve it.
     pub(super) fn refuse_ready(&self, error: Error, all: bool) {
-        for _ in 0..self.shared.ready().len().0 {
+        for _ in 0..self.shared.ready().len() {
             let Some(path) = self.shared.ready().take_to_refuse(all) else {
                 return;
             };

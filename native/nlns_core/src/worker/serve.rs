@@ -26,13 +26,13 @@ const SLOW: Duration = Duration::from_millis(1);
 
 impl Worker<'_> {
     pub(super) fn serve(&mut self, ticket: Ticket<'_>) -> Result<(), LocationUnknown> {
-        let is_slow = ticket.pace == Pace::Slow;
         self.me.turn.begin(match ticket.pace {
             Pace::Proven => TurnKind::Proven,
             Pace::Unproven => TurnKind::Unproven,
+            Pace::SlowUnproven => TurnKind::SlowUnproven,
             Pace::Slow => TurnKind::Slow,
         });
-        if is_slow {
+        if ticket.pace.is_slow() {
             // It waits for the kernel rather than works, so another helper takes what comes meanwhile.
             self.shared.idle().uncount();
             if self.shared.ready().has_work() {
@@ -138,10 +138,11 @@ impl ServingGuard<'_, '_, '_> {
             worker.binding.note_turn(cpu, is_all);
             let served = worker.shared.now().saturating_sub(self.began + looked);
             let is_slow = looked >= SLOW || served >= SLOW * count.max(1) as u32;
-            self.pace = match reached {
-                Err(_) => Pace::Unproven,
-                Ok(()) if is_slow => Pace::Slow,
-                Ok(()) => Pace::Proven,
+            self.pace = match (reached, is_slow) {
+                (Ok(()), false) => Pace::Proven,
+                (Ok(()), true) => Pace::Slow,
+                (Err(_), false) => Pace::Unproven,
+                (Err(_), true) => Pace::SlowUnproven,
             };
         }
         match reached {
@@ -182,7 +183,7 @@ impl Drop for ServingGuard<'_, '_, '_> {
         let worker = &mut *self.worker;
         worker.last_served = worker.shared.now();
         let path = &self.ticket.path;
-        if self.ticket.pace != Pace::Slow {
+        if !self.ticket.pace.is_slow() {
             let time = worker.last_served.saturating_sub(self.began);
             worker.shared.ready().note_turn_time(time);
         }
