@@ -49,7 +49,7 @@ defmodule Nlns do
   """
   @type protocol :: atom() | non_neg_integer()
 
-  @typedoc "`timeout` (ms or `:infinity`, 5,000 unless given). Other keys raise `ArgumentError`."
+  @typedoc "`timeout` (0 to 4,294,967,295 ms or `:infinity`, 5,000 unless given). Other keys raise `ArgumentError`."
   @type opts :: [timeout: timeout()]
 
   @typedoc "What the message of a request has: of an open a handle, of a netlink exchange its messages."
@@ -70,8 +70,8 @@ defmodule Nlns do
   Since the start of the application, each answer once:
 
     * `opened`: sockets
-    * `exchanged`: netlink exchanges, by `Nlns.Netlink`
-    * `failed`: answers with a step's errno, or `{:thread, 5}`
+    * `exchanged`: netlink exchanges, by `Nlns.Netlink`, that have succeeded
+    * `failed`: answers with a step's errno, refusals of netlink requests by the kernel, and `{:thread, 5}`
     * `refused`: other answers of the stage `:thread` (the queue is full, no helper is available)
     * `cancelled`: requests that were cancelled, by a timeout too, before they were served
 
@@ -231,7 +231,8 @@ defmodule Nlns do
 
   `await/1` waits for the `timeout` that `open_async/5` was given, 5,000 ms unless told otherwise. Running
   out of time cancels the request and returns `{:error, {:thread, 110}}`. A request can be awaited once, and
-  only by the process that made it.
+  only by the process that made it. A second call waits in vain, and then closes the descriptor of the handle that
+  the first one returned.
   """
   @doc since: "0.1.0"
   @spec await(Request.t()) :: answer()

@@ -39,8 +39,9 @@ defmodule Nlns.Handle do
   Returns the descriptor as a `t::socket.socket/0` that the calling process owns.
 
   `:socket.close/1` closes it, and so does the end of that process. The handle is spent whatever this returns.
-  `:socket` duplicates the descriptor. nlns sets close-on-exec on the duplicate, and closes the original (for
-  `:packet` after the socket, see [closing](closing.md)). An errno of `:socket` is returned as its atom.
+  `:socket` duplicates the descriptor. nlns sets close-on-exec on the duplicate, and closes the original. For kinds
+  that are slow to close, such as `:packet`, it does so after the socket, see [closing](closing.md). An errno of
+  `:socket` is returned as its atom.
   """
   @doc since: "0.1.0"
   @spec to_socket(t()) :: {:ok, :socket.socket()} | {:error, :closed | atom()}

@@ -30,7 +30,8 @@ defmodule Nlns.Netlink do
   in the same datagram what follows it.
 
   A socket of nlns asks for strict checks (`NETLINK_GET_STRICT_CHK`, Linux 4.20): the kernel honours the
-  filters of a dump, and refuses a header that is too short or has unknown bits.
+  filters of a dump, and refuses a header that is too short or has unknown bits. A request of `:route` without a
+  payload, which the kernel acknowledges and ignores, raises `ArgumentError`.
 
   ## Answers
 
@@ -53,7 +54,8 @@ defmodule Nlns.Netlink do
 
     * `{stage, errno}` for `:open`, `:setns`, `:socket` and `:thread`, as of every function of `Nlns`
     * `{:send, errno}`: send(2) of the request failed. 90 (`EMSGSIZE`): it is larger than the kernel takes.
-      111 (`ECONNREFUSED`): the kernel has no such protocol.
+      111 (`ECONNREFUSED`): the kernel does not listen to this protocol in this namespace. (One that it does not
+      have is `{:socket, 93}`.)
     * `{:receive, errno}`: the answer could not be read. 4 (`EINTR`): a dump changed under each attempt.
       27 (`EFBIG`): it is larger than `max_reply`. 90 (`EMSGSIZE`): one datagram is larger than its buffer.
       105 (`ENOBUFS`): the kernel had no room for a part of it. The answers to a list have 4 MiB, or
@@ -90,15 +92,16 @@ defmodule Nlns.Netlink do
              }}
 
   @typedoc """
-    * `timeout`: ms or `:infinity`, 5,000 unless given; counted from the call, the queue and the kernel included
-    * `max_reply`: the most bytes of messages that an answer may have, 16 MiB unless given
+    * `timeout`: 0 to 4,294,967,295 ms or `:infinity`, 5,000 unless given; counted from the call, the queue and the
+      kernel included
+    * `max_reply`: the most bytes of messages that an answer may have, 1 to 2,147,483,647, 16 MiB unless given
   """
   @type opts :: [timeout: timeout(), max_reply: pos_integer()]
 
   @typedoc """
   Those of `t:opts/0` for each exchange, and
 
-    * `max_in_flight`: how many exchanges may be under way or wait to be taken, 64 unless given
+    * `max_in_flight`: how many exchanges may be under way or wait to be taken, 1 to 100,000, 64 unless given
     * `ordered`: whether the elements come in the order of the namespaces, as they do unless this is `false`
   """
   @type stream_opts :: [
