@@ -1,6 +1,7 @@
 defmodule Nlns.Telemetry do
   @moduledoc """
-  Events for `:telemetry` (0.4.2 or newer). nlns does not depend on it, and executes no event without it.
+  Events for `:telemetry` (0.4.2 or newer). nlns does not depend on it, and executes no event without it. Events of
+  spans have `:telemetry_span_context` since its release 0.4.3, and `:monotonic_time` since 1.1.0.
 
   | event | measurements | metadata |
   |---|---|---|
@@ -30,14 +31,15 @@ defmodule Nlns.Telemetry do
   and `Nlns.Netlink.stream/4` have no span: nlns does not know when their answers are read.
 
   A refusal is an answer of the stage `:thread` that no helper gave: the queue is full, every helper is blocked,
-  or the application is not started. The function that sees it reports it: a synchronous open, `Nlns.await/2`, or
-  an asynchronous open that is refused at once. An answer that the caller itself receives from the mailbox is not
-  reported. `Nlns.info/0` counts all refusals of a started application.
+  or the application is not started. The function that sees it reports it: a synchronous open or exchange,
+  `Nlns.await/2`, `Nlns.Netlink.stream/4`, or an asynchronous request that is refused at once. An answer that the
+  caller itself receives from the mailbox is not reported. `Nlns.info/0` counts all refusals of a started application.
 
   A helper is pinned, for these events, when it has fallen asleep in a namespace. It is not each time that it
   goes through one to serve (`:entered` of the pool counts that). Each pinned helper has an event when it leaves:
 
-    * `:helper` is its `id` in `Nlns.info/0`, `:path` the path or `{:pid, pid}` that led it there, `:duration` for how long it was there
+    * `:helper` is its `id` in `Nlns.info/0`, `:path` the path or `{:pid, pid}` that led it there, `:duration` for
+      how long it was there
     * `:reason` is `:idle` (idle for that long), `:gone` (the name was deleted or the process has
       ended), `:released` (`Nlns.release/2`), `:moved` (needed elsewhere), `:relieved` (another helper
       sleeps there) or `:died` (its thread has)
