@@ -2,9 +2,9 @@
 //!
 //! This is the one module with `unsafe` in it. Three reasons, each with its functions: integers from
 //! the BEAM that *are* descriptors ([`adopt`], [`with_borrowed`]), options and requests that no
-//! well-kept crate wraps ([`netns_cookie`], [`set_netlink_option`], [`namespace_id`], [`socket_netns`], [`pidfd_netns`],
-//! [`waiting_connections`], [`ask_for_short_slices`], [`time_slice`], [`thread_exists`]), and the signal mask, which must be full
-//! before a thread exists ([`with_signals_blocked`]).
+//! well-kept crate wraps ([`netns_cookie`], [`set_netlink_option`], [`namespace_id`], [`socket_netns`],
+//! [`pidfd_netns`], [`waiting_connections`], [`ask_for_short_slices`], [`time_slice`], [`thread_exists`]), and the
+//! signal mask, which must be full before a thread exists ([`with_signals_blocked`]).
 #![allow(unsafe_code)]
 
 use std::mem::{MaybeUninit, size_of};
