@@ -40,15 +40,15 @@ defmodule Nlns.Doctor.Limits do
         "threads of the user",
         threads >= helpers + @other_threads,
         "#{threads} (RLIMIT_NPROC)",
-        "#{as_many} threads, and all of this user's count; without room first opens answer {:thread, 11}. " <>
-          "ulimit -u; systemd: LimitNPROC="
+        "#{as_many} threads, and all of this user's count; without room the helpers that run serve every path by " <>
+          "turns. ulimit -u; systemd: LimitNPROC="
       ),
       check(
         "threads of the cgroup",
         left >= helpers,
         "#{pids} (pids.max)",
-        "#{as_many} threads; without room first opens answer {:thread, 11}. docker: --pids-limit; systemd: " <>
-          "TasksMax=; or a lower max_helpers"
+        "#{as_many} threads; without room the helpers that run serve every path by turns. docker: --pids-limit; " <>
+          "systemd: TasksMax=; or a lower max_helpers"
       ),
       check(
         "inotify",
