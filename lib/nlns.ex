@@ -135,8 +135,8 @@ defmodule Nlns do
   Running out of the `timeout` returns `{:error, {:thread, 110}}` (`ETIMEDOUT`), and leaves neither a
   descriptor nor a message behind.
 
-  A `:packet` socket, a netlink socket of `NETLINK_NETFILTER` and one of a family that was never measured are slow
-  to close. Such a `:socket` takes two descriptors, and a thread of nlns has the last close. While 32 of such a
+  A `:packet` socket, a netlink socket of `NETLINK_NETFILTER` and one of a family or protocol that was never measured
+  are slow to close. Such a `:socket` takes two descriptors, and a thread of nlns has the last close. While 32 of such a
   kind are being closed (`max_closing` of `info/0`), the open of another waits, within its timeout. See
   [closing](closing.md), also for what becomes of a socket whose owner ends.
   """
