@@ -5,7 +5,8 @@ defmodule Nlns.DocsTest do
 
   @pages ["README.md", "CHANGELOG.md" | Path.wildcard("guides/*.md")]
   @packed ["LICENSE" | @pages]
-  @pages_of_developers ["CONTRIBUTING.md", "bench/README.md", "examples/agent/README.md"]
+  @pages_of_developers ~w(CONTRIBUTING.md SECURITY.md bench/README.md examples/agent/README.md) ++
+                         ["native/nlns_core/README.md"]
 
   for page <- @pages do
     @page page

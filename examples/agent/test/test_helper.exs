@@ -27,6 +27,6 @@ case Enum.reject(~w(ip mount unshare) ++ wanted, &System.find_executable/1) do
 
   missing ->
     Mix.raise(
-      "not installed: #{Enum.join(missing, ", ")}; in the project's root, `scripts/setup checks` installs them"
+      "not installed: #{Enum.join(missing, ", ")}; in the project's root, `scripts/setup browser` installs them"
     )
 end
