@@ -105,6 +105,11 @@ defmodule Nlns.DoctorChecksTest do
 
     assert check.status == :optional and check.found =~ "5.3" and
              check.hint =~ "a look every second"
+
+    # The kernel has it, and somebody does not let us.
+    assert check.found =~ "privilege"
+    older = %{facts.(false) | kernel: {5, 2, 21}}
+    assert found(older, "pidfd_open").found == "not here; since Linux 5.3"
   end
 
   test "a report is plain text, a hint is one line below its check, and the verdict is last" do
@@ -182,7 +187,7 @@ defmodule Nlns.DoctorChecksTest do
 
     [
       {with_fact(:os, {:unix, :darwin}), "Linux", :missing, "this is darwin"},
-      {with_fact(:kernel, {3, 16, 9}), "Linux", :missing, "3.16.9"},
+      {with_fact(:kernel, {4, 8, 17}), "Linux", :missing, "4.8.17"},
       {with_fact(:library, {:error, {"no such file", "mix compile"}}), "application", :missing,
        "no such file mix compile"},
       {with_fact(:application, {:error, "why"}), "application", :missing, "why"},

@@ -6,8 +6,8 @@ defmodule Nlns.Doctor.Checks do
 
   alias Nlns.Doctor.{Check, Limits}
 
-  # /proc/thread-self, by which a helper proves where it is, is younger than setns(2) (3.0).
-  @oldest_kernel {3, 17, 0}
+  # The oldest that nlns was tried on. A socket tells its namespace since 4.10; before, /proc does.
+  @oldest_kernel {4, 9, 0}
 
   @spec all(map()) :: [Check.t()]
   def all(facts) do
@@ -58,10 +58,16 @@ defmodule Nlns.Doctor.Checks do
   defp features(facts) do
     for %{name: name, since: {major, minor}, gives: gives, stand_in: stand_in, is_there: there?} <-
           facts.features do
-      found = if there?, do: gives, else: "not here; since Linux #{major}.#{minor}"
+      found = if there?, do: gives, else: missing({major, minor, 0}, facts.kernel)
       check(name, there?, found, "#{gives}. Instead: #{stand_in}")
     end
   end
+
+  defp missing({major, minor, _} = since, kernel) when is_tuple(kernel) and kernel >= since,
+    do:
+      "refused here by a missing privilege, a filter or an emulator; Linux has it since #{major}.#{minor}"
+
+  defp missing({major, minor, _}, _kernel), do: "not here; since Linux #{major}.#{minor}"
 
   defp mounts(facts) do
     names =
