@@ -53,11 +53,13 @@ defmodule Nlns.Netlink do
   ## Errors
 
     * `{stage, errno}` for `:open`, `:setns`, `:socket` and `:thread`, as of every function of `Nlns`
-    * `{:send, errno}`: send(2) of the request failed. 90 (`EMSGSIZE`): it is larger than the kernel takes.
+    * `{:send, errno}`: send(2) of the request failed. 1 (`EPERM`): the protocol is not for this user.
+      22 (`EINVAL`): the request is not made of whole messages. 90 (`EMSGSIZE`): it is larger than the kernel takes.
       111 (`ECONNREFUSED`): the kernel does not listen to this protocol in this namespace. (One that it does not
       have is `{:socket, 93}`.)
     * `{:receive, errno}`: the answer could not be read. 4 (`EINTR`): a dump changed under each attempt.
-      27 (`EFBIG`): it is larger than `max_reply`. 90 (`EMSGSIZE`): one datagram is larger than its buffer.
+      12 (`ENOMEM`): there is no memory for it. 27 (`EFBIG`): it is larger than `max_reply`. 74 (`EBADMSG`): it is
+      no netlink message. 90 (`EMSGSIZE`): one datagram is larger than its buffer.
       105 (`ENOBUFS`): the kernel had no room for a part of it. The answers to a list have 4 MiB, or
       `net.core.rmem_max` without `CAP_NET_ADMIN`; changes are made all the same.
     * `{:netlink, errno, details}`: the kernel refused the request. `details` has its explanation in words as

@@ -69,6 +69,7 @@ defmodule Nlns.Error.Hints do
     {:send, 111} =>
       "the kernel does not have this netlink protocol, or not in this namespace, or a module of it is missing",
     {:receive, 4} => "the dump changed under each of five attempts",
+    {:receive, 12} => "there is no memory for it",
     {:receive, 27} => "it is larger than max_reply",
     {:receive, 74} => "it is no netlink message",
     {:receive, 90} => "one datagram of it is larger than its buffer",

@@ -1,6 +1,6 @@
 //! Tells when the name of a namespace goes, or the process behind it.
 //!
-//! A helper that sleeps in a namespace keeps it alive, so before it falls asleep it has its path
+//! A helper that sleeps in a namespace keeps it alive, so when its grace period is over it has its path
 //! watched, under its number as a token. For a process that is a pidfd, which polls readable when the process
 //! ends (pidfd_open(2), Linux 5.3); so it is for a path into a directory of one, in a procfs that numbers
 //! processes as this one does. For any other path, and each that it links to, it is an inotify(7) watch on its
