@@ -163,7 +163,9 @@ defmodule TelemetryCheck do
 
   # Each event once, at least.
   defp use_all(table) do
-    left = Reporter.count(table, "nlns.helper.left.count")
+    [pinned, left] =
+      for event <- ~w(pinned left), do: Reporter.count(table, "nlns.helper.#{event}.count")
+
     {:ok, fd} = Nlns.open_fd({:pid, String.to_integer(System.pid())}, :inet, :dgram, :udp)
     Nlns.close_fd(fd)
 
@@ -176,7 +178,7 @@ defmodule TelemetryCheck do
     {:ok, fd} = Nlns.open_in_netns(path, 0)
     Nlns.close_fd(fd)
     # Asleep there, and gone with it.
-    eventually(fn -> Enum.any?(Nlns.info().helpers, &(&1.state == :pinned)) end)
+    eventually(fn -> Reporter.count(table, "nlns.helper.pinned.count") > pinned end)
     :ok = Nlns.release(path)
     # Before the process that tells it is stopped.
     eventually(fn -> Reporter.count(table, "nlns.helper.left.count") > left end)

@@ -34,7 +34,9 @@ defmodule NetnsAgent.MetricsTest do
 
     assert [1] == line(body, "netns_agent_namespace_up", ~s(netns="#{one}"))
     assert [1] == line(body, "netns_interface_up", ~s(netns="#{one}",interface="to2"))
-    assert body =~ ~r/^nlns_opened_total \d+$/m
+
+    for counter <- ~w(opened exchanged woken),
+        do: assert(body =~ ~r/^nlns_#{counter}_total \d+$/m)
   end
 
   test "a namespace that fails is down, and shows no interfaces" do

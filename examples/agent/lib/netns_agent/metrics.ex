@@ -15,7 +15,7 @@ defmodule NetnsAgent.Metrics do
   @fresh 1_000
 
   # What counts since the start in Nlns.info/0. The others are what is so now.
-  @counters ~w(opened failed refused cancelled entered started died)a
+  @counters ~w(opened exchanged failed refused cancelled entered started woken died)a
 
   def start_link(_), do: Agent.start_link(fn -> {now(), nil} end, name: __MODULE__)
 
