@@ -32,7 +32,7 @@ mod threads;
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -57,7 +57,7 @@ pub const MAX_CLOSING: usize = 2 * MAX_THREADS;
 const DUPLICATE_TIME: Duration = Duration::from_secs(1);
 
 /// What a close waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     /// Data, peers or locks: what a socket was used for.
     Used,
@@ -106,6 +106,9 @@ impl Lane {
     }
 }
 
+/// A namespace, by its cookie, with what its sockets wait for.
+type Sharer = (Lane, u64);
+
 /// Called on a closer, never on the thread that gave the descriptor away.
 pub(crate) type Closed = Box<dyn FnOnce() + Send>;
 
@@ -138,13 +141,17 @@ impl Job {
     /// Has it closed after `fd`, another number of the same socket.
     pub(crate) fn set_duplicate(&mut self, fd: RawFd) {
         if let Some(Ok(identity)) = self.fd.as_ref().map(Identity::of) {
-            let until = Instant::now() + DUPLICATE_TIME;
             self.duplicate = Some(Duplicate {
                 fd,
                 identity,
-                until,
+                time_left: DUPLICATE_TIME,
             });
         }
+    }
+
+    /// Whose share it has: its namespace's, of the sockets that wait for the same thing.
+    fn sharer(&self) -> Option<Sharer> {
+        self.netns.map(|netns| (self.lane, netns))
     }
 
     /// Where it waits now.
@@ -155,17 +162,21 @@ impl Job {
         }
     }
 
-    /// Whether it waits for its duplicate no more: that is closed, or the time is over. After the former nobody
-    /// waits for this close, so it need not wait for the socket's data to be sent.
-    fn is_due(&mut self) -> bool {
-        let Some(duplicate) = &self.duplicate else {
+    /// Whether it waits for its duplicate no more: that is closed, or the time is over, of which so much has
+    /// `passed` since the last look. After the former nobody waits for this close, so it need not wait for the
+    /// socket's data to be sent.
+    fn is_due(&mut self, passed: Duration) -> bool {
+        let Some(duplicate) = &mut self.duplicate else {
             return true;
         };
         let is_closed = !duplicate.identity.is_named_by(duplicate.fd);
         if is_closed {
             self.fd.iter().for_each(stop_lingering);
-        } else if Instant::now() < duplicate.until {
-            return false;
+        } else {
+            duplicate.time_left = duplicate.time_left.saturating_sub(passed);
+            if !duplicate.time_left.is_zero() {
+                return false;
+            }
         }
         self.duplicate = None;
         true
@@ -176,8 +187,8 @@ impl Job {
 struct Duplicate {
     fd: RawFd,
     identity: Identity,
-    /// When it is waited for no more.
-    until: Instant,
+    /// For how long it is waited for yet.
+    time_left: Duration,
 }
 
 impl Drop for Job {

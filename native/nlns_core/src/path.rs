@@ -131,7 +131,7 @@ impl Path {
         }
     }
 
-    fn cookie(&self) -> Option<u64> {
+    pub(crate) fn cookie(&self) -> Option<u64> {
         Some(self.cookie.load(Ordering::Relaxed)).filter(|cookie| *cookie > 0)
     }
 
@@ -176,6 +176,17 @@ impl Path {
     pub(crate) fn pop(&self) -> Option<Job> {
         let job = self.held_back.pop().or_else(|| self.queue.pop())?;
         Some(self.popped(job))
+    }
+
+    /// Takes the next job of those that were `due`, whether there is room for it or not. Only for the holder of the
+    /// claim.
+    pub(crate) fn pop_any(&self, due: &mut Due) -> Option<Job> {
+        let count = match due.held_back {
+            0 => &mut due.queued,
+            _ => &mut due.held_back,
+        };
+        *count = count.checked_sub(1)?;
+        self.pop()
     }
 
     /// Takes the next job of those that were `due` and may be served now. Only for the holder of the claim.

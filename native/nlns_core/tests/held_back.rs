@@ -7,13 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
-use nlns_core::{Config, Error, MAX_CLOSING, Reply, Socket, Spec};
+use nlns_core::{Config, Error, MAX_CLOSING, Reply, Socket, Spec, Stage};
 
-use support::faults::{Faults, under_faults};
-use support::{FOREVER, PACKET, Running, descriptors, eventually, key, lacks, patience, skipped};
+use support::faults::{Faults, start, under_faults};
+use support::netns::Directory;
+use support::{
+    FOREVER, PACKET, Running, alone, descriptors, eventually, key, lacks, patience, skipped,
+    threads,
+};
 
 const NETLINK: Spec = Spec::netlink(0);
 const NETFILTER: u32 = 12;
+const NS_GET_ID: u32 = 0x8008_b70d;
 
 type Answers = Receiver<(&'static str, Result<Socket, Error>)>;
 
@@ -124,15 +129,21 @@ fn only_slow_kinds_wait_for_room() {
 
 #[test]
 fn other_namespaces_wait_for_their_own_closes() {
-    if lacks(
-        (6, 18),
-        "NS_GET_ID, which tells the namespace before there is a socket",
-    ) {
+    if lacks((5, 14), "cookies of namespaces") {
         return;
     }
-    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
-        return;
-    };
+    let _alone = alone();
+    let Some(faults) = Faults::new() else { return };
+    assert_each_waits_for_its_own(&start(&faults, FOREVER), &faults);
+    // Before Linux 6.18 only sockets tell which namespace they are in.
+    let faults = Faults::new().expect("as before");
+    faults.fail_where(libc::SYS_ioctl, (1, NS_GET_ID), libc::ENOTTY);
+    assert_each_waits_for_its_own(&start(&faults, FOREVER), &faults);
+}
+
+fn assert_each_waits_for_its_own(pool: &Running, faults: &Faults) {
+    let names = Directory::new();
+    let path = &names.make("a");
     let let_go = jam(pool, faults, path);
     let caller = Caller::new(1);
     let elsewhere = names.make("b");
@@ -145,6 +156,48 @@ fn other_namespaces_wait_for_their_own_closes() {
     await_held_back(pool, 1);
     drop(let_go);
     assert_eq!(caller.next(), "second");
+}
+
+#[test]
+fn open_that_fails_waits_for_no_close() {
+    let Some((pool, faults, path, names, _)) = &under_faults(FOREVER) else {
+        return;
+    };
+    let let_go = jam(pool, faults, path);
+    let answer = pool.ask_by(key(&names.0.join("missing")), PACKET).unwrap();
+    let refused = Error {
+        stage: Stage::Open,
+        errno: libc::ENOENT,
+    };
+    let answer = answer.recv_timeout(patience()).unwrap();
+    assert_eq!(answer.err(), Some(refused));
+    assert_eq!(pool.0.info().closing, MAX_CLOSING);
+    drop(let_go);
+}
+
+#[test]
+fn bound_holds_where_no_thread_can_be_had() {
+    let Some((pool, faults, path, ..)) = &under_faults(FOREVER) else {
+        return;
+    };
+    eventually("one is there from the start", || {
+        threads("nlns-closer") == 1
+    });
+    faults.fail_threads(libc::EAGAIN);
+    let first = pool.open_packet(path);
+    let let_go = faults.hold_close([&first]);
+    drop(first);
+    eventually("it is held", || faults.held() == 1);
+    for _ in 1..MAX_CLOSING {
+        drop(pool.open_packet(path));
+    }
+    let caller = Caller::new(1);
+    caller.ask(pool, path, PACKET, "packet");
+    await_held_back(pool, 1);
+    assert_eq!(pool.0.info().closing, MAX_CLOSING);
+    faults.heal();
+    drop(let_go);
+    assert_eq!(caller.next(), "packet");
 }
 
 #[test]

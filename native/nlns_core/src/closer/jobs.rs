@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Job;
+use super::{Job, Sharer};
 
 /// The jobs of a lane.
 pub(super) struct Jobs {
@@ -21,8 +21,8 @@ struct State {
     /// Those for which there may be a thread now.
     due: VecDeque<Job>,
     taken: usize,
-    /// By the cookie of the namespace, while it has a job.
-    namespaces: HashMap<u64, Namespace>,
+    /// Those that have a job.
+    namespaces: HashMap<Sharer, Namespace>,
     is_closed: bool,
 }
 
@@ -45,8 +45,8 @@ impl Jobs {
 
     pub(super) fn push(&self, job: Job) {
         let mut state = self.state.lock();
-        if let Some(netns) = job.netns {
-            let namespace = state.namespaces.entry(netns).or_default();
+        if let Some(sharer) = job.sharer() {
+            let namespace = state.namespaces.entry(sharer).or_default();
             if namespace.used == self.share {
                 namespace.waiting.push_back(job);
                 return;
@@ -68,18 +68,18 @@ impl Jobs {
         }
         let job = state.due.pop_front()?;
         state.taken += 1;
-        let netns = job.netns;
+        let sharer = job.sharer();
         Some(Taken {
             jobs: self,
-            netns,
+            sharer,
             job: Some(job),
         })
     }
 
     /// A job of this namespace is no more, so the next may be taken.
-    fn follow(&self, state: &mut State, netns: Option<u64>) {
-        let Some((netns, namespace)) =
-            netns.and_then(|netns| Some((netns, state.namespaces.get_mut(&netns)?)))
+    fn follow(&self, state: &mut State, sharer: Option<Sharer>) {
+        let Some((sharer, namespace)) =
+            sharer.and_then(|sharer| Some((sharer, state.namespaces.get_mut(&sharer)?)))
         else {
             return;
         };
@@ -90,7 +90,7 @@ impl Jobs {
         }
         namespace.used -= 1;
         if namespace.used == 0 {
-            state.namespaces.remove(&netns);
+            state.namespaces.remove(&sharer);
         }
     }
 
@@ -101,7 +101,7 @@ impl Jobs {
             let Some(job) = state.due.pop_front() else {
                 return;
             };
-            self.follow(&mut state, job.netns);
+            self.follow(&mut state, job.sharer());
             drop(state);
             other.push(job);
         }
@@ -125,15 +125,15 @@ impl Jobs {
     }
 
     /// Whether a socket of this namespace is being closed, or waits for that.
-    pub(super) fn has(&self, netns: u64) -> bool {
-        self.state.lock().namespaces.contains_key(&netns)
+    pub(super) fn has(&self, sharer: Sharer) -> bool {
+        self.state.lock().namespaces.contains_key(&sharer)
     }
 }
 
 /// A job in a thread's hands. Whatever becomes of it, the next of its namespace follows.
 pub(super) struct Taken<'a> {
     jobs: &'a Jobs,
-    netns: Option<u64>,
+    sharer: Option<Sharer>,
     job: Option<Job>,
 }
 
@@ -142,8 +142,8 @@ impl Taken<'_> {
         self.job.as_ref().is_some_and(|job| job.duplicate.is_some())
     }
 
-    pub(super) fn is_due(&mut self) -> bool {
-        self.job.as_mut().is_none_or(Job::is_due)
+    pub(super) fn is_due(&mut self, passed: Duration) -> bool {
+        self.job.as_mut().is_none_or(|job| job.is_due(passed))
     }
 
     pub(super) fn close(mut self) {
@@ -162,7 +162,7 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut state = self.jobs.state.lock();
         state.taken -= 1;
-        self.jobs.follow(&mut state, self.netns);
+        self.jobs.follow(&mut state, self.sharer);
     }
 }
 
@@ -178,6 +178,10 @@ mod tests {
         job
     }
 
+    fn of(netns: u64) -> Sharer {
+        (Lane::Lock, netns)
+    }
+
     fn take(jobs: &Jobs) -> Option<Taken<'_>> {
         jobs.take(Some(Duration::ZERO))
     }
@@ -191,18 +195,19 @@ mod tests {
         assert_eq!(jobs.wanted(), 3);
         let taken: Vec<_> = std::iter::from_fn(|| take(&jobs)).collect();
         assert_eq!(
-            taken.iter().map(|taken| taken.netns).collect::<Vec<_>>(),
-            [Some(1), Some(1), Some(2)]
+            taken.iter().map(|taken| taken.sharer).collect::<Vec<_>>(),
+            [Some(of(1)), Some(of(1)), Some(of(2))]
         );
-        assert!(jobs.is_empty() && jobs.has(1) && jobs.has(2) && !jobs.has(3));
+        assert!(jobs.is_empty() && jobs.has(of(1)) && jobs.has(of(2)) && !jobs.has(of(3)));
+        assert!(!jobs.has((Lane::Used, 1)));
         drop(taken);
         // One follows each.
         let taken: Vec<_> = std::iter::from_fn(|| take(&jobs)).collect();
         assert_eq!(taken.len(), 2);
-        assert!(!jobs.has(2));
+        assert!(!jobs.has(of(2)));
         drop(taken);
         assert!(take(&jobs).is_none());
-        assert!(!jobs.has(1) && jobs.wanted() == 0);
+        assert!(!jobs.has(of(1)) && jobs.wanted() == 0);
     }
 
     #[test]
@@ -217,7 +222,7 @@ mod tests {
         let (from, to) = (Jobs::new(1), Jobs::new(9));
         (0..5).for_each(|_| from.push(job(Some(1))));
         from.move_to(&to);
-        assert!(from.is_empty() && !from.has(1));
+        assert!(from.is_empty() && !from.has(of(1)) && to.has(of(1)));
         assert_eq!(std::iter::from_fn(|| take(&to)).count(), 5);
     }
 

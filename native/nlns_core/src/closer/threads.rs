@@ -45,12 +45,13 @@ impl Inbox {
         }
     }
 
-    /// Whether a socket of this namespace is being closed in this lane.
+    /// Whether a socket of this namespace is being closed in this lane, or on its way there, or by the lasting
+    /// thread in its stead.
     pub(super) fn closes(&self, lane: Lane, netns: u64) -> bool {
-        let lanes = [lane, Lane::Duplicate];
-        lanes
+        let queues = [lane, Lane::Duplicate, LASTING];
+        queues
             .iter()
-            .any(|lane| self.queues[*lane as usize].jobs.has(netns))
+            .any(|queue| self.queues[*queue as usize].jobs.has((lane, netns)))
     }
 }
 
@@ -122,7 +123,7 @@ impl Closers {
     }
 
     fn give_to_lasting(&self, queue: &Queue) {
-        if self.lasting.is_some() {
+        if self.lasting.is_some() && queue.lane != LASTING {
             queue.jobs.move_to(&self.queues[LASTING as usize].jobs);
         }
     }
@@ -200,6 +201,10 @@ struct Waiting<'a> {
     jobs: Vec<Taken<'a>>,
     /// The time before the next look, and when that is.
     next_look: Option<(Duration, Instant)>,
+    /// When the last one began.
+    last_look: Option<Instant>,
+    /// The shortest time between two. With many to look at, no more than a fifth of a processor is for that.
+    least_pause: Duration,
 }
 
 impl<'a> Waiting<'a> {
@@ -211,9 +216,10 @@ impl<'a> Waiting<'a> {
 
     fn add(&mut self, job: Taken<'a>) {
         self.jobs.push(job);
-        let first = Instant::now() + FIRST_LOOK;
+        let pause = FIRST_LOOK.max(self.least_pause);
+        let first = Instant::now() + pause;
         let at = self.next_look.map_or(first, |(_, at)| at.min(first));
-        self.next_look = Some((FIRST_LOOK, at));
+        self.next_look = Some((pause, at));
     }
 
     /// Gives those that are due to their lanes, if it is time for a look.
@@ -222,17 +228,20 @@ impl<'a> Waiting<'a> {
         let Some((pause, _)) = self.next_look.filter(|(_, at)| *at <= begun) else {
             return;
         };
+        // No more than there is between two looks: the process may have stood still.
+        let last = self.last_look.replace(begun).unwrap_or(begun);
+        let passed = (begun - last).min(LAST_LOOK);
         let mut index = 0;
         while let Some(job) = self.jobs.get_mut(index) {
-            if job.is_due() {
+            if job.is_due(passed) {
                 self.jobs.swap_remove(index).pass_on();
             } else {
                 index += 1;
             }
         }
         let end = Instant::now();
-        // No more looking than resting, however many there are.
-        let pause = (2 * pause).min(LAST_LOOK).max(end - begun);
+        self.least_pause = 4 * (end - begun);
+        let pause = (2 * pause).min(LAST_LOOK).max(self.least_pause);
         self.next_look = (!self.jobs.is_empty()).then_some((pause, end + pause));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Worker;
 use crate::error::{Error, Stage};
 use crate::events::LeaveReason;
+use crate::features::{self, Feature};
 use crate::netns::{EnterError, LocationUnknown, Spec};
 use crate::path::{Due, Pace, Path};
 use crate::ready::Ticket;
@@ -135,6 +136,9 @@ impl ServingGuard<'_, '_, '_> {
             let looked = worker.shared.now().saturating_sub(self.began);
             path.set_cookie(reached.ok().and_then(|()| worker.here.cookie()));
             let cpu = worker.serve_jobs(path, &mut due, reached)?;
+            if reached.is_ok() && path.held_back() > 0 {
+                path.set_cookie(worker.learn_cookie()?);
+            }
             worker.binding.note_turn(cpu, is_all);
             let served = worker.shared.now().saturating_sub(self.began + looked);
             let is_slow = looked >= SLOW || served >= SLOW * count.max(1) as u32;
@@ -161,7 +165,12 @@ impl Worker<'_> {
         reached: Result<(), Error>,
     ) -> Result<usize, LocationUnknown> {
         let mut cpu = self.binding.cpu();
-        while let Some(job) = path.pop_due(due) {
+        // What fails opens nothing, so there is room for it.
+        let pop = |due: &mut Due| match reached {
+            Ok(()) => path.pop_due(due),
+            Err(_) => path.pop_any(due),
+        };
+        while let Some(job) = pop(due) {
             match job {
                 Job::Serve(request) => {
                     cpu = request.cpu;
@@ -175,6 +184,18 @@ impl Worker<'_> {
             }
         }
         Ok(cpu)
+    }
+
+    /// Returns the cookie of the namespace where this thread is, where sockets have one. Before Linux 6.18 it takes
+    /// a socket to learn it.
+    fn learn_cookie(&mut self) -> Result<Option<u64>, LocationUnknown> {
+        if self.here.cookie().is_none() && features::get().has(Feature::NetnsCookie) {
+            let socket = self.host.socket(&mut self.here, Spec::netlink(0));
+            if matches!(socket, Err(EnterError::LocationUnknown)) {
+                return Err(LocationUnknown);
+            }
+        }
+        Ok(self.here.cookie())
     }
 }
 
