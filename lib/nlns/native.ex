@@ -11,14 +11,15 @@ defmodule Nlns.Native do
 
   @type resource :: reference()
 
-  # Returns an error only if the module is loaded already; it then stays with its library. The first time it
-  # returns none, because that would end a release at boot, before the application can say why.
+  # Returns an error only if the module is loaded already, which then stays with its library, or if old code still
+  # has the library, which the next call finds purged. The first time it returns none, because that would end a
+  # release at boot, before the application can say why.
   @spec on_load() :: :ok | {:error, {atom(), charlist()}}
   def on_load do
     reload? = function_exported?(__MODULE__, :start, 3)
 
     with {:error, _why} = error <- load_after_purge(if(reload?, do: 0, else: 1_000)),
-         do: if(reload?, do: error, else: :ok)
+         do: if(reload? or :erlang.check_old_code(__MODULE__), do: error, else: :ok)
   end
 
   # Between a delete and the purge the old code still has the library, or its types of resources (`:load`).

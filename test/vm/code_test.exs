@@ -29,6 +29,22 @@ defmodule Nlns.VM.CodeTest do
     end
   end
 
+  test "a call that finds no code for a second is refused, and the next one after the purge is served",
+       %{
+         paths: [path | _]
+       } do
+    vm path: path do
+      Logger.configure(level: :none)
+      assert open(path) == :ok
+      true = :code.delete(Nlns.Native)
+      # The old code still has the library.
+      assert_raise UndefinedFunctionError, fn -> Nlns.info() end
+      :code.purge(Nlns.Native)
+      assert open(path) == :ok
+      assert_all_in_order()
+    end
+  end
+
   test "requests and handles from before a purge of Nlns.Native are closed, and say so", %{
     paths: [path | _]
   } do
