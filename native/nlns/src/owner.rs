@@ -7,14 +7,26 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use nlns_core::Owned;
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 
-/// Held for a look.
-static OWNERS: Lazy<Mutex<HashMap<LocalPid, ResourceArc<Owner>>>> = Lazy::new(Mutex::default);
+type Owners = Mutex<HashMap<LocalPid, ResourceArc<Owner>>>;
+
+/// Fewer, and what a map does to grow keeps a scheduler for longer; more is memory for nothing.
+const SHARDS: usize = 64;
+
+/// By the hash of the owner. Held for a look.
+static OWNERS: Lazy<[Owners; SHARDS]> = Lazy::new(|| std::array::from_fn(|_| Mutex::default()));
+
+fn owners(pid: &LocalPid) -> &'static Owners {
+    let mut hasher = DefaultHasher::new();
+    pid.hash(&mut hasher);
+    &OWNERS[hasher.finish() as usize % SHARDS]
+}
 
 struct Owner(Owned);
 
@@ -23,7 +35,7 @@ impl Resource for Owner {
     const IMPLEMENTS_DOWN: bool = true;
 
     fn down<'a>(&'a self, _env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
-        let _this = OWNERS.lock().remove(&pid);
+        let _this = owners(&pid).lock().remove(&pid);
         self.0.leave();
     }
 }
@@ -31,7 +43,7 @@ impl Resource for Owner {
 /// Watches the calling process, until it ends.
 pub fn watch(env: Env<'_>) {
     let pid = env.pid();
-    if let Entry::Vacant(place) = OWNERS.lock().entry(pid) {
+    if let Entry::Vacant(place) = owners(&pid).lock().entry(pid) {
         let owner = ResourceArc::new(Owner(Owned::default()));
         if owner.monitor(Some(env), &pid).is_some() {
             place.insert(owner);
@@ -41,7 +53,7 @@ pub fn watch(env: Env<'_>) {
 
 /// Remembers a descriptor of `:socket` for the end of a process that is watched.
 pub fn add(pid: LocalPid, fd: i32) {
-    let owner = OWNERS.lock().get(&pid).cloned();
+    let owner = owners(&pid).lock().get(&pid).cloned();
     if let Some(owner) = owner {
         owner.0.add(fd);
     }
