@@ -63,7 +63,8 @@ defmodule Nlns do
     * `helpers`: one `t:helper/0` for each helper thread; `stuck`: how many of them are stuck
     * `paths`: paths that have requests or a helper, or had until lately
     * `waiting`: requests in all their queues, with those that were given up and not taken out yet
-    * `closing`: descriptors that are being closed, where that takes time
+    * `closing`: descriptors that are being closed, where that takes time, or that wait for the close of another
+      descriptor of their socket
     * `held_back`: those of `waiting` that wait until sockets of their kind are closed; `max_closing`: how many
       of a kind may be closing when another is opened (see [closing](closing.md))
 
@@ -353,7 +354,7 @@ defmodule Nlns do
   milliseconds for a `:packet` socket or a listener with thousands of waiting connections, up to its time for
   a stream with `SO_LINGER` (socket(7)). A scheduler closes plain netlink sockets only. A thread of nlns
   closes others, and only the caller waits; for others too while 16 closes of the same kind take long, or 8 in
-  the same namespace. With the application stopped the scheduler closes, and nothing lingers.
+  the same namespace (but of `:packet`). With the application stopped the scheduler closes, and nothing lingers.
 
   A second call, or one with a number that names something else by now, closes nothing. The next descriptor
   that the VM opens may get a closed number.

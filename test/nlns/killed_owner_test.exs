@@ -82,6 +82,17 @@ defmodule Nlns.KilledOwnerTest do
            end)
   end
 
+  test "an owner of many leaves descriptors to others", %{path: path} do
+    # Each of them would have a second descriptor for a second.
+    assert Enum.any?(1..10, fn _ ->
+             sockets = handed_over(path, 600, [:inet, :dgram, :udp])
+             waiting = Nlns.info().closing
+             for socket <- sockets, do: :ok = :socket.close(socket)
+             eventually(fn -> assert Nlns.info().closing == 0 end)
+             waiting == 512
+           end)
+  end
+
   test "a kind that is always quick to close has no second descriptor", %{path: path} do
     sockets = Proc.sockets()
     handed_over = handed_over(path, 40, [:netlink, :raw, 0])

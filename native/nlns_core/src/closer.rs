@@ -56,6 +56,10 @@ pub const MAX_CLOSING: usize = 2 * MAX_THREADS;
 /// were handed to another process have a second descriptor for longer.
 const DUPLICATE_TIME: Duration = Duration::from_secs(1);
 
+/// How many wait for a duplicate before those that owners leave get none any more. Fewer, and more of what an owner
+/// leaves is closed on a scheduler; more is more descriptors of a process for up to [`DUPLICATE_TIME`].
+const MAX_LEFT: usize = 512;
+
 /// What a close waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
@@ -219,6 +223,12 @@ pub(crate) fn close(mut job: Job) -> Result<(), OwnedFd> {
             Err(job.fd.take().expect("it is there until the drop"))
         }
     }
+}
+
+/// Returns how many more sockets of owners that end may wait here for their duplicates; none without a pool.
+pub(crate) fn room_for_left() -> usize {
+    let waiting = INBOX.lock().as_ref().map(Inbox::waiting_for_duplicates);
+    waiting.map_or(0, |waiting| MAX_LEFT.saturating_sub(waiting))
 }
 
 pub(crate) fn closing() -> usize {

@@ -16,6 +16,9 @@
 //! a datagram socket that shares its port with nobody is left to `:socket`, and so is a listener with few waiting
 //! connections. The port of those is free before the end of their owner is heard of.
 //!
+//! Both the looks and the second descriptors are bounded, [`MOST_LOOKED_AT`] and [`MAX_LEFT`](crate::closer): a VM
+//! runs out of neither time nor descriptors by an owner of many. What is beyond is left to `:socket`, too.
+//!
 //! No open is held back for these. Nothing lingers once its owner has ended, and who joins a multicast group waits for
 //! the lock that leaving it takes: so there are no more of them than were in use.
 
@@ -23,9 +26,10 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
+use crate::closer;
 use crate::identity::Identity;
 use crate::linger::lingers;
 use crate::socket::{CloseCost, Socket};
@@ -34,7 +38,11 @@ use crate::sys;
 /// How many waiting connections keep the last close of a listener for nearly a millisecond.
 const MANY: u32 = 100;
 
-/// How many are looked at with each that is added. Two, and there are never more than twice as many as live.
+/// How many are looked at when their owner ends, which takes a scheduler 1 µs each.
+const MOST_LOOKED_AT: usize = 1_000;
+
+/// How many are looked at with each that is added. Two, and there are no more than twice as many as lived at
+/// some time since.
 const LOOKS: usize = 2;
 
 /// The `:socket`s of one process.
@@ -65,12 +73,17 @@ impl Owned {
     /// open: its second descriptor alone is closed.
     pub fn leave(&self) {
         let open = std::mem::take(&mut self.0.lock().open);
-        for (fd, identity) in open {
-            if let Some(second) = second(fd, identity) {
-                Socket::used(second, CloseCost::ShortUnused).close_after(fd);
-            }
+        for (fd, second) in seconds(open, closer::room_for_left()) {
+            Socket::used(second, CloseCost::ShortUnused).close_after(fd);
         }
     }
+}
+
+/// Other descriptors of those whose close may take long, up to `most`, with the numbers that they have.
+fn seconds(open: Vec<(RawFd, Identity)>, most: usize) -> impl Iterator<Item = (RawFd, OwnedFd)> {
+    let looked_at = open.into_iter().take(MOST_LOOKED_AT);
+    let seconds = looked_at.filter_map(|(fd, identity)| Some((fd, second(fd, identity)?)));
+    seconds.take(most)
 }
 
 /// Another descriptor of a socket whose close may take long, if it still has the number.
@@ -110,6 +123,8 @@ fn may_take_long(fd: BorrowedFd<'_>) -> bool {
         ) => shares_its_port(fd),
         (Ok(AddressFamily::INET | AddressFamily::INET6), _) => lingers(fd) || has_many_waiting(fd),
         (Ok(AddressFamily::UNIX), _) => is_readable(fd),
+        // Another's by now.
+        (Err(Errno::NOTSOCK), _) => false,
         _ => true,
     }
 }
@@ -207,16 +222,31 @@ mod tests {
 
     #[test]
     fn number_of_another_socket_is_let_alone() {
-        let owned = Owned::default();
         let mut fd = udp();
-        owned.add(fd.as_raw_fd());
+        let identity = Identity::of(&fd).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (other, _far) = connect(&listener);
         sockopt::set_socket_linger(&other, SECONDS).unwrap();
         rustix::io::dup2(&other, &mut fd).unwrap();
-        owned.leave();
-        // Without a pool it would be closed here, and would linger no more.
-        assert_eq!(sockopt::socket_linger(&other), Ok(SECONDS));
+        assert!(may_take_long(fd.as_fd()) && second(fd.as_raw_fd(), identity).is_none());
+        rustix::io::dup2(std::fs::File::open("/dev/null").unwrap(), &mut fd).unwrap();
+        assert!(!may_take_long(fd.as_fd()));
+    }
+
+    #[test]
+    fn looks_and_seconds_are_bounded() {
+        let (short, long) = (udp(), udp());
+        sockopt::set_socket_reuseport(&long, true).unwrap();
+        let [short, long] = [&short, &long].map(|fd| (fd.as_raw_fd(), Identity::of(fd).unwrap()));
+        let count = |open: &[_], most| seconds(open.to_vec(), most).count();
+        assert_eq!(count(&[short, long, short, long], 9), 2);
+        assert_eq!(count(&[short, long, short, long], 1), 1);
+        assert_eq!(count(&[long], 0), 0);
+        let mut open = vec![short; MOST_LOOKED_AT - 1];
+        open.push(long);
+        assert_eq!(count(&open, 9), 1);
+        open.insert(0, short);
+        assert_eq!(count(&open, 9), 0);
     }
 
     #[test]

@@ -45,6 +45,10 @@ impl Inbox {
         }
     }
 
+    pub(super) fn waiting_for_duplicates(&self) -> usize {
+        self.queues[Lane::Duplicate as usize].jobs.wanted()
+    }
+
     /// Whether a socket of this namespace is being closed in this lane, or on its way there, or by the lasting
     /// thread in its stead.
     pub(super) fn closes(&self, lane: Lane, netns: u64) -> bool {
