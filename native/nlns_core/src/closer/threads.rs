@@ -265,3 +265,31 @@ impl Drop for ExitGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn time_in_which_the_process_stood_still_does_not_count() {
+        let duplicate = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut job = Job::new(duplicate.try_clone().unwrap().into(), Lane::Used);
+        job.set_duplicate(duplicate.as_raw_fd());
+        let jobs = Jobs::new(1);
+        jobs.push(job);
+        let mut waiting = Waiting {
+            last_look: Instant::now().checked_sub(Duration::from_secs(10)),
+            ..Waiting::default()
+        };
+        waiting.add(jobs.take(None).unwrap());
+        std::thread::sleep(waiting.rest().unwrap());
+        waiting.look();
+        assert_eq!(waiting.jobs.len(), 1);
+        drop(duplicate);
+        std::thread::sleep(waiting.rest().unwrap());
+        waiting.look();
+        assert!(waiting.rest().is_none());
+    }
+}
