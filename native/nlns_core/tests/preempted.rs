@@ -112,6 +112,10 @@ fn path_waits_for_no_other_check() {
         return;
     };
     sched_setaffinity(None, &only(elsewhere)).unwrap();
+    // A thread gives itself its name; until then it has that of the thread which made it.
+    eventually("the helper has its name", || {
+        !tasks("nlns-helper").is_empty()
+    });
     sched_setaffinity(Pid::from_raw(tasks("nlns-helper")[0]), &only(here)).unwrap();
     let had_to_look = (0..20).any(|n| {
         let path = names.0.join(n.to_string());
