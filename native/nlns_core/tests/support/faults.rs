@@ -279,12 +279,13 @@ impl Faults {
                     listener.respond(asked.id, None);
                 }
                 Some(Fault::Waits(held)) => {
-                    self.0.held.fetch_add(1, Ordering::SeqCst);
                     let listener = listener.clone();
                     std::thread::spawn(move || {
                         let _ = held.recv();
                         listener.respond(asked.id, None);
                     });
+                    // Not before: a test may choose the number that the next thread gets.
+                    self.0.held.fetch_add(1, Ordering::SeqCst);
                 }
             }
         }
