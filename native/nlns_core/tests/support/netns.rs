@@ -14,14 +14,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::UNIX_EPOCH;
 
-use nlns_core::{Error, Stage};
+use nlns_core::{Error, Stage, thread_exists};
 
 use super::{eventually, mark};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, unmount};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use rustix::thread::{
+    LinkNameSpaceType, UnshareFlags, gettid, move_into_link_name_space, unshare_unsafe,
+};
 
 pub fn unshare_net() {
     // SAFETY: a network namespace has no part in memory or descriptors.
@@ -162,11 +164,16 @@ impl Drop for Process {
     }
 }
 
+/// Returns once the thread has left its namespace and its number is free, which is after pthread_join(3).
 pub fn in_fresh_thread<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
-    // With its own words, if it panics.
-    thread::spawn(f)
+    let (answer, number) = thread::spawn(|| (f(), gettid()))
         .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        // With its own words, if it panics.
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    while thread_exists(number) {
+        thread::yield_now();
+    }
+    answer
 }
 
 /// Which namespace a socket is in: a number that no other namespace of this process ever has.
