@@ -55,7 +55,14 @@ pub fn reclaim(fd: RawFd) -> Option<Socket> {
 mod tests {
     use super::*;
     use crate::netns::{Host, Spec};
+    use parking_lot::MutexGuard;
     use rustix::io::{dup2, fcntl_getfd};
+
+    /// Has these tests run one at a time: a number that one has given back is the next for another to issue.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock()
+    }
 
     fn socket() -> Socket {
         let host = Host::find().unwrap();
@@ -64,6 +71,7 @@ mod tests {
 
     #[test]
     fn a_number_is_taken_back_once() {
+        let _alone = alone();
         let fd = issue(socket());
         assert!(reclaim(fd).is_some());
         for fd in [fd, -1, RawFd::MAX, RawFd::MIN] {
@@ -73,6 +81,7 @@ mod tests {
 
     #[test]
     fn number_of_another_socket_is_kept() {
+        let _alone = alone();
         let fd = issue(socket());
         let mut reused = sys::adopt(fd);
         dup2(socket(), &mut reused).unwrap();
@@ -82,6 +91,7 @@ mod tests {
 
     #[test]
     fn reissued_number_is_the_new_socket() {
+        let _alone = alone();
         let fd = issue(socket());
         let mut reused = sys::adopt(fd);
         dup2(socket(), &mut reused).unwrap();
