@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossbeam_channel::bounded;
 use nlns_core::{Error, Stage};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -115,7 +116,9 @@ fn kept_socket_refuses_other_processes() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let end = Stop(&stop);
+        let (begin, begun) = bounded(1);
         let hostile = scope.spawn(|| {
+            let begin = begin;
             let netns = std::fs::File::open(path).unwrap();
             move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
             // The kernel gives the first socket of a process its number; others get some of their own.
@@ -131,9 +134,12 @@ fn kept_socket_refuses_other_processes() {
                     assert_eq!(sent, Err(Errno::CONNREFUSED));
                     refused += 1;
                 }
+                // There is room for the first only.
+                let _ = begin.try_send(());
             }
             refused
         });
+        begun.recv_timeout(patience()).unwrap();
         for _ in 0..2_000 {
             assert_eq!(pool.links(path), ["lo"]);
         }
