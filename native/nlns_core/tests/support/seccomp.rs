@@ -20,7 +20,10 @@ impl Listener {
                 revents: 0,
             };
             // SAFETY: one pollfd.
-            unsafe { libc::poll(&raw mut poll, 1, -1) };
+            if unsafe { libc::poll(&raw mut poll, 1, -1) } < 0 {
+                // Interrupted, as by glibc's own signals (nptl(7)).
+                continue;
+            }
             if poll.revents & libc::POLLIN == 0 {
                 return None;
             }
