@@ -173,11 +173,15 @@ defmodule NetnsAgent.HttpTest do
     for socket <- [slow, silent], do: assert("" == read_all(socket, ""))
   end
 
-  # Whether /metrics comes as if nobody else was there, as far as this machine has time for it.
+  # Whether /metrics comes as if nobody else was there, as far as this machine has time for it. A machine that stands
+  # still for a second does so in one round; who is kept out is in each.
   defp assert_kept_in(tries \\ 20, attack) do
     alone = longest(3)
-    attack.()
-    assert longest(tries) < 1_000 + 20 * alone
+
+    assert Enum.any?(1..3, fn _ ->
+             attack.()
+             longest(tries) < 1_000 + 20 * alone
+           end)
   end
 
   # How long /metrics takes, of several tries the longest, in ms.
@@ -194,12 +198,16 @@ defmodule NetnsAgent.HttpTest do
   test "a thousand idle clients keep nobody out" do
     start_agent()
     before = sockets()
-    assert_kept_in(fn -> Process.put(:idle, for(_ <- 1..1_000, do: dial())) end)
-    idle = Process.get(:idle)
-    # The others were sent away, and no more than there may be are left.
-    assert sockets() - before <= 1_000 + 65
-    closed = Enum.count(idle, &(:gen_tcp.recv(&1, 0, 0) == {:error, :closed}))
-    assert closed >= 1_000 - 64
+
+    assert_kept_in(fn ->
+      Enum.each(Process.get(:idle, []), &:gen_tcp.close/1)
+      Process.put(:idle, for(_ <- 1..1_000, do: dial()))
+    end)
+
+    # The others were sent away, and no more than there may be are left. Each closes in its own time.
+    eventually(fn -> sockets() - before <= 1_000 + 65 end)
+    closed? = &(:gen_tcp.recv(&1, 0, 0) == {:error, :closed})
+    eventually(fn -> Enum.count(Process.get(:idle), closed?) >= 1_000 - 64 end)
   end
 
   test "a hundred clients that send a byte at a time keep nobody out" do
@@ -307,7 +315,8 @@ defmodule NetnsAgent.HttpTest do
     most = start_supervised!({Agent, fn -> 0 end})
 
     start_supervised!({Task, fn -> watch(most) end})
-    answers = Task.async_stream(1..100, fn _ -> get("/metrics") end, max_concurrency: 50)
+    options = [max_concurrency: 50, timeout: patience()]
+    answers = Task.async_stream(1..100, fn _ -> get("/metrics") end, options)
     for {:ok, answer} <- answers, do: assert({200, _, _} = answer)
     assert Agent.get(most, & &1) in 1..3
   end
