@@ -111,7 +111,8 @@ defmodule NetnsAgent.DiscoveryTest do
     File.ln_s!("/run/netns/" <> netns(), one <> "/same")
     File.ln_s!("/run/netns/" <> netns(), two <> "/same")
     File.ln_s!("/run/netns/" <> netns(), two <> "/pid:#{pid}")
-    found = scan(dirs: [one, two], only: "same|pid:#{pid}|#{pid}/ns")
+    # No process whose number begins or ends with this one.
+    found = scan(dirs: [one, two], only: "same|pid:#{pid}$|/#{pid}/ns")
     paths = Map.new(found, fn {id, ns} -> {id, hd(ns.paths)} end)
     process = "/proc/#{pid}/ns/net"
 
