@@ -109,7 +109,8 @@ defmodule Nlns.OpenSocketTest do
 
     eventually(fn ->
       assert Proc.sockets() == sockets
-      assert length(Process.list()) == processes
+      # Fewer, where another has ended meanwhile.
+      assert length(Process.list()) <= processes
     end)
   end
 
