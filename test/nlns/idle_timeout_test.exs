@@ -68,7 +68,7 @@ defmodule Nlns.IdleTimeoutTest do
     File.touch!(mounted)
     Netns.run!("mount", ["--bind", path, mounted])
     cookie_at(mounted)
-    Netns.run!("umount", [mounted])
+    Netns.run!("umount", ["-l", mounted])
     Netns.del(path)
     eventually(fn -> assert Proc.threads_outside() == [] end)
     eventually(fn -> refute Netns.host_link?(host) end)

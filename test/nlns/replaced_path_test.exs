@@ -42,7 +42,7 @@ defmodule Nlns.ReplacedPathTest do
     over = Netns.add_link(other)
     Netns.run!("mount", ["--bind", other, path])
     links = links_at(path)
-    Netns.run!("umount", [path])
+    Netns.run!("umount", ["-l", path])
 
     assert over in links
     refute inside in links
@@ -55,14 +55,14 @@ defmodule Nlns.ReplacedPathTest do
     File.touch!(file)
     Netns.run!("mount", ["--bind", file, path])
     answer = Nlns.open_in_netns(path, 0)
-    Netns.run!("umount", [path])
+    Netns.run!("umount", ["-l", path])
 
     assert answer == {:error, {:setns, 22}}
     assert inside in links_at(path)
   end
 
   test "a name that is unmounted but not yet removed is a plain file", %{path: path} do
-    Netns.run!("umount", [path])
+    Netns.run!("umount", ["-l", path])
     assert Nlns.open_in_netns(path, 0) == {:error, {:setns, 22}}
   end
 
