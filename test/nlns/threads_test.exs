@@ -91,8 +91,13 @@ defmodule Nlns.ThreadsTest do
     {:module, _} = Code.ensure_loaded(:erts_debug)
     all_of_it.()
 
-    # All of them, for longer than all that follows takes on a busy machine; the functions are OTP's own
-    # for its tests.
+    # A machine may stand still for longer than they are taken.
+    assert Enum.any?(1..3, fn _ -> done_while_dirty_schedulers_are_taken?(all_of_it) end)
+  end
+
+  # What needs one waits until they are free again.
+  defp done_while_dirty_schedulers_are_taken?(fun) do
+    # All of them, for longer than `fun` takes on a busy machine; the functions are OTP's own for its tests.
     hogs =
       for {kind, count} <- [
             dirty_cpu: :erlang.system_info(:dirty_cpu_schedulers),
@@ -102,22 +107,32 @@ defmodule Nlns.ThreadsTest do
         spawn_monitor(:erts_debug, kind, [:wait, within(2_000)])
       end
 
-    eventually(fn ->
-      for {pid, _} <- hogs do
-        assert [status: :running, current_function: {:erts_debug, _, 2}] =
-                 Process.info(pid, [:status, :current_function])
-      end
-    end)
-
+    taken? = await_running(hogs)
     {waiter, monitor} = spawn_monitor(fn -> :erts_debug.dirty_cpu(:wait, 0) end)
-    all_of_it.()
-
-    # What does need one is still waiting for it.
-    refute_received {:DOWN, ^monitor, _, _, _}
-    assert Process.alive?(waiter)
+    fun.()
+    waits? = Process.alive?(waiter)
 
     for {_, monitor} <- [{waiter, monitor} | hogs],
         do: assert_receive({:DOWN, ^monitor, _, _, _})
+
+    taken? and waits?
+  end
+
+  # Whether all of them run, which takes a moment; `false` once one has ended.
+  defp await_running(hogs) do
+    seen = for {pid, _} <- hogs, do: Process.info(pid, [:status, :current_function])
+
+    cond do
+      Enum.all?(seen, &match?([status: :running, current_function: {:erts_debug, _, 2}], &1)) ->
+        true
+
+      nil in seen ->
+        false
+
+      true ->
+        Process.sleep(5)
+        await_running(hogs)
+    end
   end
 
   test "a call into the NIF takes no longer, whatever the path does" do
@@ -158,11 +173,11 @@ defmodule Nlns.ThreadsTest do
   test "every descriptor is close-on-exec: the pool's own, those it gives away, adopted ones" do
     # Or the new pool's descriptors have the numbers of the old one's.
     :ok = Application.stop(:nlns)
-    before = Map.keys(Proc.descriptors())
+    before = descriptors()
     restart(idle_timeout: :infinity)
     process = Netns.process()
     path = netns()
-    pool = Map.keys(Proc.descriptors()) -- before
+    pool = descriptors() -- before
 
     {:ok, fd} = Nlns.open_in_netns(process.path, 0)
     {:ok, socket} = path |> Nlns.open_in_netns_async(0) |> handle() |> Handle.to_socket()
@@ -170,9 +185,9 @@ defmodule Nlns.ThreadsTest do
     held = handle(Nlns.open_in_netns_async(path, 16))
     pin([path, process.path])
 
-    new = (Map.keys(Proc.descriptors()) -- before) -- ports()
+    new = descriptors() -- before
     assert fd in new and adopted in new
-    assert length(new) >= length(pool -- ports()) + 3
+    assert length(new) >= length(pool) + 3
     assert Enum.reject(new, &Proc.cloexec?/1) == []
 
     Handle.close(held)
@@ -226,6 +241,6 @@ defmodule Nlns.ThreadsTest do
 
   defp bit?(mask, n), do: Bitwise.band(mask, Bitwise.bsl(1, n - 1)) != 0
 
-  # The VM's own pipes to its children are not nlns's matter.
-  defp ports, do: for({fd, "pipe:" <> _} <- Proc.descriptors(), do: fd)
+  # The VM's own pipes to its children, which come and go, are not nlns's matter.
+  defp descriptors, do: for({fd, to} <- Proc.descriptors(), not (to =~ ~r/^pipe:/), do: fd)
 end
