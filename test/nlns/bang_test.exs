@@ -22,7 +22,7 @@ defmodule Nlns.BangTest do
     socket = path |> Nlns.open_in_netns_async(0) |> Nlns.await!() |> Handle.to_socket!()
     assert :socket.close(socket) == :ok
 
-    fd = path |> Nlns.open_async(:inet, :stream, :tcp) |> Nlns.await!(1_000) |> Handle.to_fd!()
+    fd = path |> Nlns.open_async(:inet, :stream, :tcp) |> Nlns.await!(within()) |> Handle.to_fd!()
     assert Nlns.close_fd(fd) == :ok
     assert Nlns.release!(path) == :ok
   end
@@ -32,11 +32,11 @@ defmodule Nlns.BangTest do
 
     for call <- [
           fn -> Nlns.open_in_netns!(gone, 0) end,
-          fn -> Nlns.open_in_netns!(gone, 0, 1_000) end,
+          fn -> Nlns.open_in_netns!(gone, 0, within()) end,
           fn -> Nlns.open_fd!(gone, :inet, :dgram, :udp) end,
-          fn -> Nlns.open_socket!(gone, :inet, :dgram, :udp, timeout: 1_000) end,
+          fn -> Nlns.open_socket!(gone, :inet, :dgram, :udp, timeout: within()) end,
           fn -> Nlns.await!(Nlns.open_in_netns_async(gone, 0)) end,
-          fn -> Nlns.await!(Nlns.open_in_netns_async(gone, 0), 1_000) end
+          fn -> Nlns.await!(Nlns.open_in_netns_async(gone, 0), within()) end
         ] do
       error = assert_raise Error, call
       assert error == %Error{stage: :open, errno: 2, reason: :enoent}
