@@ -22,6 +22,10 @@ defmodule Nlns.Netlink.LargeTest do
     # Resident memory at its peak, while it is received and handed over; and what the caller holds then.
     assert peak < 2 * bytes, "#{peak} for #{bytes} bytes"
     assert kept < 2 * bytes, "#{kept} for #{bytes} bytes"
+
+    # The kernel holds the rtnl lock while it removes them, for a second and more, which the next test would wait for.
+    peer = Netns.add_veth_to_host(path)
+    assert Netns.gone_after_delete?(path, peer)
   end
 
   defp measure(path) do
