@@ -13,7 +13,7 @@ defmodule Nlns.Netlink.LockTest do
     [waiting, opened, asked] = for _ <- 1..3, do: netns()
     holder = hold_lock(netns())
 
-    # Only one that overlaps with the lock says something, and each proves it by itself: the helper sleeps in
+    # Only one that overlaps with the lock says something, and each proves it by itself: the helper waits in
     # the kernel before, and has not answered after. A busy machine lets few overlap.
     eventually(
       fn ->
@@ -35,12 +35,14 @@ defmodule Nlns.Netlink.LockTest do
     Port.close(holder)
   end
 
-  # Whether a helper sleeps uninterruptibly before the answer comes.
-  defp waiting_in_kernel?(dump) do
+  # Whether a helper waits for the lock before the answer comes: it sleeps uninterruptibly, or takes far longer than
+  # without the lock, because a thread waits awake while the one that has the lock is on a processor.
+  defp waiting_in_kernel?(dump, until \\ System.monotonic_time(:millisecond) + 50) do
     cond do
       answered?(dump) -> false
       Enum.any?(Proc.helper_threads(), &(Proc.state(&1.tid) == "D")) -> true
-      true -> waiting_in_kernel?(dump)
+      System.monotonic_time(:millisecond) > until -> true
+      true -> waiting_in_kernel?(dump, until)
     end
   end
 
