@@ -119,9 +119,9 @@ defmodule Nlns.NetnsCase do
     handle
   end
 
-  @doc "Runs `fun` until none of its assertions fails; fails like the last of them after `ms`."
-  def eventually(fun, ms \\ within()) do
-    poll(fun, System.monotonic_time(:millisecond) + ms, @looks)
+  @doc "Runs `fun` until none of its assertions fails; fails like the last of them when patience ends."
+  def eventually(fun) do
+    poll(fun, System.monotonic_time(:millisecond) + within(), @looks)
   end
 
   @doc "Runs `fun`, with its assertions, again and again for `ms`."
